@@ -1,0 +1,176 @@
+"""The Timestep-Aware Semantic Connector (TSC) of ELLA, arXiv 2403.05135, section 3.2 and figure 3.
+
+A resampler in the manner of Perceiver: learned queries attend to themselves and to the text states, and every
+LayerNorm is shifted and scaled by the timestep (AdaLN), so that each denoising step gets tokens of its own.
+Attribute names follow the keys of the released checkpoint.
+
+Shapes: B batch (prompts or timesteps), T text states, Q queries, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ConnectorConfig:
+    """Sizes of a connector. The defaults are those of the released `ella-sd1.5-tsc-t5xl`."""
+
+    width: int = 768  # of the tokens, the context width of the diffusion model
+    depth: int = 6
+    num_heads: int = 8
+    num_queries: int = 64
+    text_dim: int = 2048  # of the text states, the width of the language model
+    time_channels: int = 320  # of the sinusoid
+    time_dim: int = 768
+
+
+def timestep_sinusoid(timesteps, channels):
+    """Sinusoidal embedding of timesteps (B,) in steps of 0..999 -> (B, channels) float32, cosines first.
+
+    The frequencies fall from 1 to nearly 1/10000 without shift (Ho et al., arXiv 2006.11239, as in diffusers'
+    `Timesteps(flip_sin_to_cos=True, downscale_freq_shift=0)`).
+    """
+    half = channels // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    angles = timesteps.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class TimestepEmbedding(nn.Module):
+    """Two linear layers with SiLU between them: sinusoid (B, time_channels) -> (B, time_dim)."""
+
+    def __init__(self, time_channels, time_dim, operations, **factory):
+        super().__init__()
+        self.linear_1 = operations.Linear(time_channels, time_dim, **factory)
+        self.linear_2 = operations.Linear(time_dim, time_dim, **factory)
+
+    def forward(self, sinusoid):
+        return self.linear_2(F.silu(self.linear_1(sinusoid)))  # (B, time_dim)
+
+
+class AdaptiveLayerNorm(nn.Module):
+    """LayerNorm without weights of its own, shifted and scaled by the timestep (AdaLN)."""
+
+    def __init__(self, width, time_dim, operations, **factory):
+        super().__init__()
+        self.linear = operations.Linear(time_dim, 2 * width, **factory)
+        self.norm = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+
+    def modulate(self, normed, time):
+        shift, scale = self.linear(time)[:, None].chunk(2, dim=-1)  # (B, 1, W) each
+        return torch.addcmul(shift, normed, 1 + scale)
+
+    def forward(self, x, time):
+        return self.modulate(self.norm(x), time)
+
+
+class ConnectorAttention(nn.Module):
+    """Multi-head attention with the parameter names of `torch.nn.MultiheadAttention`, which hosts can't cast."""
+
+    def __init__(self, width, num_heads, operations, **factory):
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width, **factory))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width, **factory))
+        self.out_proj = operations.Linear(width, width, **factory)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
+
+    def heads(self, x):
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, tokens, W / heads)
+
+    def forward(self, queries, keys):
+        width = queries.shape[-1]
+        weight = self.in_proj_weight.to(queries)
+        bias = self.in_proj_bias.to(queries)
+        q = F.linear(queries, weight[:width], bias[:width])  # (B, Q, W)
+        k, v = F.linear(keys, weight[width:], bias[width:]).chunk(2, dim=-1)  # (B, Q + T, W) each
+        out = F.scaled_dot_product_attention(self.heads(q), self.heads(k), self.heads(v))
+        return self.out_proj(out.transpose(1, 2).flatten(-2))  # (B, Q, W)
+
+
+class SquaredReLUMLP(nn.Module):
+    def __init__(self, width, operations, **factory):
+        super().__init__()
+        self.c_fc = operations.Linear(width, 4 * width, **factory)
+        self.c_proj = operations.Linear(4 * width, width, **factory)
+
+    def forward(self, x):
+        return self.c_proj(F.relu(self.c_fc(x)).square())
+
+
+class ConnectorBlock(nn.Module):
+    """One block: the queries read themselves and the text states, then pass an MLP; both are residual."""
+
+    def __init__(self, width, num_heads, time_dim, operations, **factory):
+        super().__init__()
+        self.attn = ConnectorAttention(width, num_heads, operations, **factory)
+        self.mlp = SquaredReLUMLP(width, operations, **factory)
+        self.ln_1 = AdaptiveLayerNorm(width, time_dim, operations, **factory)
+        self.ln_2 = AdaptiveLayerNorm(width, time_dim, operations, **factory)
+        self.ln_ff = AdaptiveLayerNorm(width, time_dim, operations, **factory)
+
+    def forward(self, queries, normed_text, time):
+        normed = self.ln_1(queries, time)  # (B, Q, W)
+        text = self.ln_2.modulate(normed_text, time).expand(len(normed), -1, -1)  # (B, T, W)
+        queries = queries + self.attn(normed, torch.cat([normed, text], dim=1))  # (B, Q, W)
+        return queries + self.mlp(self.ln_ff(queries, time))  # (B, Q, W)
+
+
+class Resampler(nn.Module):
+    """The queries' way through all blocks: text states (B, T, text_dim), time (B, time_dim) -> tokens (B, Q, W)."""
+
+    def __init__(self, config, operations, **factory):
+        super().__init__()
+        width, time_dim = config.width, config.time_dim
+        self.latents = nn.Parameter(torch.empty(config.num_queries, width, **factory))
+        self.time_aware_linear = operations.Linear(time_dim, width, **factory)
+        self.proj_in = operations.Linear(config.text_dim, width, **factory)
+        self.norm = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
+        self.perceiver_blocks = nn.ModuleList(
+            ConnectorBlock(width, config.num_heads, time_dim, operations, **factory) for _ in range(config.depth)
+        )
+        nn.init.normal_(self.latents, std=width**-0.5)
+
+    def forward(self, text_states, time):
+        queries = self.latents.to(time) + self.time_aware_linear(time)[:, None]  # (B, Q, W)
+        # Every block normalises the same projected text, so that is done once for all blocks and timesteps.
+        normed_text = self.norm(self.proj_in(text_states))  # (1 or B, T, W)
+        queries = queries.expand(max(len(text_states), len(time)), -1, -1)
+        for block in self.perceiver_blocks:
+            queries = block(queries, normed_text, time)  # (B, Q, W)
+        return queries
+
+
+class TimestepAwareSemanticConnector(nn.Module):
+    """The released network, key for key: text states and timesteps -> the tokens a diffusion UNet attends to.
+
+    `operations` names the layer classes (`Linear`, `LayerNorm`): `torch.nn`, or a namespace whose layers cast their
+    weights to the input, as a host's do. `factory` is `dtype` and `device`.
+    """
+
+    def __init__(self, config=ConnectorConfig(), operations=nn, **factory):
+        super().__init__()
+        self.config = config
+        self.layers_cast_weights = operations is not nn
+        self.time_embedding = TimestepEmbedding(config.time_channels, config.time_dim, operations, **factory)
+        self.connector = Resampler(config, operations, **factory)
+
+    def forward(self, text_states, timesteps):
+        """Text states (B, T, text_dim) and timesteps (B,) in steps of 0..999 -> tokens (B, num_queries, width).
+
+        Each timestep of a batch is on its own. One of the two may have a batch of 1: one prompt at many timesteps
+        reads its text once. Computes in the dtype of the text states where the layers cast their weights, in that of
+        the weights otherwise.
+        """
+        if not self.layers_cast_weights:
+            text_states = text_states.to(self.connector.latents.dtype)
+        sinusoid = timestep_sinusoid(timesteps, self.config.time_channels).to(text_states)  # (B, time_channels)
+        time = F.silu(self.time_embedding(sinusoid))  # (B, time_dim); every reader applies SiLU first
+        return self.connector(text_states, time)  # (B, Q, W)

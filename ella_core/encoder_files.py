@@ -1,0 +1,109 @@
+"""Which files a text encoder consists of, under the names that users have them."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from dataclasses import dataclass
+
+from .errors import ELLAError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "spiece.model")
+# Names that also end in "_config.json" after a browser prefixed them with the folder's name.
+OTHER_CONFIGS = ("tokenizer_config.json", "generation_config.json", "preprocessor_config.json", "adapter_config.json")
+WHOLE_FOLDER = "download the whole folder models--google--flan-t5-xl--text_encoder from huggingface.co/QQGYLab/ELLA"
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """Paths of a text encoder; `config` is None for a single weights file, `tokenizer` None where none lies beside it."""
+
+    weights: tuple[str, ...]
+    config: str | None = None
+    tokenizer: str | None = None
+
+
+def config_prefixes(folder):
+    """The prefixes under which `folder` holds a config.json: "" for the plain name, else what a browser put before it.
+
+    A browser download of `config.json` from the folder F is saved as `F_config.json`.
+    """
+    prefixes = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*" + CONFIG))):
+        name = os.path.basename(path)
+        if name == CONFIG:
+            prefixes.insert(0, "")
+        elif name.endswith("_" + CONFIG) and not name.endswith(OTHER_CONFIGS):
+            prefixes.append(name[: -len(CONFIG)])
+    return prefixes
+
+
+def find_encoder_files(path):
+    """EncoderFiles of a .safetensors file, of a Hugging Face folder, or of a prefix that its files share.
+
+    Raises ELLAError where a file is missing, naming it.
+    """
+    path = os.fspath(path)
+    if os.path.isfile(path):
+        if not path.lower().endswith(".safetensors"):
+            raise ELLAError(
+                f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors or its folder."
+            )
+        return EncoderFiles((path,), tokenizer=first_file(*siblings(path)))
+    if os.path.isdir(path):
+        prefixes = config_prefixes(path)
+        if not prefixes:
+            raise ELLAError(
+                f"The folder {os.path.basename(path)} has no {CONFIG}; it is needed beside the weights: {WHOLE_FOLDER}."
+            )
+        return folder_files(path, prefixes[0])
+    folder, name = os.path.split(path)
+    if name + "_" in config_prefixes(folder):
+        return folder_files(folder, name + "_")
+    raise ELLAError(f"{path} does not exist; {WHOLE_FOLDER}.")
+
+
+def siblings(path):
+    """Where the tokenizer of a single weights file may lie: under the same prefix, as `F_model.safetensors`."""
+    if not path.endswith("_" + WEIGHTS):
+        return ()
+    return tuple(path[: -len(WEIGHTS)] + name for name in TOKENIZERS)
+
+
+def folder_files(folder, prefix):
+    config = os.path.join(folder, prefix + CONFIG)
+
+    def named(name):
+        # Files of a prefixed set may have been renamed back one by one, so the plain name counts as well.
+        return os.path.join(folder, prefix + name), os.path.join(folder, name)
+
+    tokenizer = first_file(*(path for name in TOKENIZERS for path in named(name)))
+    if tokenizer is None:
+        raise ELLAError(
+            f"{prefix or os.path.basename(folder) + '/'} has neither tokenizer.json nor spiece.model; {WHOLE_FOLDER}."
+        )
+    weights = first_file(*named(WEIGHTS))
+    if weights is not None:
+        return EncoderFiles((weights,), config, tokenizer)
+    index = first_file(*named(INDEX))
+    if index is None:
+        pickled = first_file(*named("pytorch_model.bin"), *named("pytorch_model.bin.index.json"))
+        found = "only a pytorch_model.bin, which can run code when it is opened" if pickled else "no model.safetensors"
+        raise ELLAError(f"{prefix or os.path.basename(folder) + '/'} has {found}; {WHOLE_FOLDER}.")
+    with open(index, encoding="utf-8") as file:
+        names = sorted(set(json.load(file)["weight_map"].values()))
+    shards = [first_file(*named(name)) for name in names]
+    missing = [name for name, shard in zip(names, shards) if shard is None]
+    if missing:
+        raise ELLAError(
+            f"{prefix or os.path.basename(folder) + '/'} lacks {len(missing)} of its {len(names)} weight files (first: {missing[0]}); download them into the same folder."
+        )
+    return EncoderFiles(tuple(shards), config, tokenizer)
+
+
+def first_file(*paths):
+    return next((path for path in paths if os.path.isfile(path)), None)

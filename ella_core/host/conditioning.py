@@ -1,0 +1,129 @@
+"""ELLA in a CONDITIONING: one entry per prompt, whatever the number of steps.
+
+An entry's tensor is what other nodes expect there: the text states before Apply ELLA, the tokens of a middle
+timestep after it. What makes the entry ELLA's own lies in its `model_conds`, as objects of the classes below. The
+host calls their `process_cond` when it builds a batch, and the sampler patch takes them out before; so an entry that
+was not applied, or whose model was not patched, can't pass unnoticed.
+"""
+
+from __future__ import annotations
+
+import comfy.conds
+import comfy.model_management
+import torch
+
+from ..errors import ELLAError
+from .connector_model import connector_name
+
+TEXT_STATES = "ella_text_states"
+TOKENS = "ella_tokens"
+MIDDLE_TIMESTEP = 500
+
+
+class UnappliedTextStates(comfy.conds.CONDRegular):
+    """Marks an entry whose tensor is text states."""
+
+    def process_cond(self, batch_size, **kwargs):
+        raise ELLAError(
+            "Text states of ELLA's text encoder reached a sampler directly; wire them to Apply ELLA and use its positive and negative."
+        )
+
+
+class TimestepTokens(comfy.conds.CONDRegular):
+    """The prompts of an applied entry and the connector that reads them.
+
+    `cond` (N, 1) holds indices into `prompts`, a tuple of text states (1, T, text_dim) of any lengths, so that whoever
+    slices or repeats conditions by frames or images takes each one's prompt along. `connector` is the key of the
+    additional model, `tokens` (N, Q, W) the entry's tensor as Apply ELLA made it.
+    """
+
+    def __init__(self, cond, prompts, connector, tokens):
+        super().__init__(cond)
+        self.prompts = prompts
+        self.connector = connector
+        self.tokens = tokens
+
+    def _copy_with(self, cond):
+        return self.__class__(cond, self.prompts, self.connector, self.tokens)
+
+    def process_cond(self, batch_size, **kwargs):
+        raise ELLAError(
+            "A conditioning of Apply ELLA is sampled with a model that did not come from it; wire the MODEL output of Apply ELLA to the sampler."
+        )
+
+
+def text_states_mark():
+    """Options of a CONDITIONING entry whose tensor is text states."""
+    return {"model_conds": {TEXT_STATES: UnappliedTextStates(torch.zeros(1, 1))}}
+
+
+def check_text_states(conditioning, input_name, ella):
+    """Raises ELLAError unless every entry holds text states of the connector's text_dim."""
+    text_dim = ella.model.config.text_dim
+    for states, options in conditioning:
+        conds = options.get("model_conds", {})
+        if TOKENS in conds:
+            raise ELLAError(
+                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire a T5 Text Encode there, and use one Apply ELLA per prompt."
+            )
+        found = states.shape[-1]
+        if found != text_dim:
+            raise ELLAError(
+                f"{input_name} of Apply ELLA is {found} wide, {'as from another language model' if TEXT_STATES in conds else 'as from a CLIP'}, and {connector_name(ella)} reads text states of width {text_dim}; load the language model it was trained with (FLAN-T5-XL has 2048) with Load ELLA Text Encoder."
+            )
+        # SDXL's CLIP is as wide as FLAN-T5-XL; nodes that rebuild conditionings may drop the mark, not the pooled width.
+        if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
+            raise ELLAError(
+                f"{input_name} of Apply ELLA comes from a CLIP with a pooled output of {pooled_width(options)}, where text states are expected; use Load ELLA Text Encoder and T5 Text Encode."
+            )
+
+
+def pooled_width(options):
+    pooled = options.get("pooled_output")
+    return None if pooled is None else pooled.shape[-1]
+
+
+def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None):
+    """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep.
+
+    `ella` is the connector's ModelPatcher, `connector` its key on the patched model. The tokens of `clip_conditioning`
+    are appended after the connector's. Raises ELLAError where the numbers of entries don't match.
+    """
+    entries = []
+    for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
+        prompts = (states,) if len(states) == 1 else states.split(1)
+        tokens = middle_tokens(ella, prompts)  # (N, Q, W)
+        conds = {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES} if "model_conds" in options else {}
+        conds[TOKENS] = TimestepTokens(torch.arange(len(prompts))[:, None], prompts, connector, tokens)
+        merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
+        if clip_tokens is None:
+            merged["pooled_output"] = torch.zeros(1, tokens.shape[-1])
+            entries.append([tokens, merged])
+        else:
+            merged["pooled_output"] = clip_options.get("pooled_output")
+            entries.append([torch.cat([tokens, clip_tokens.to(tokens).expand(len(tokens), -1, -1)], dim=1), merged])
+    return entries
+
+
+def pair_entries(conditioning, clip_conditioning):
+    """Pairs of ELLA and CLIP entries: one to all of the other side, or one by one."""
+    if clip_conditioning is None:
+        return [(entry, (None, {})) for entry in conditioning]
+    if len(conditioning) == 1:
+        return [(conditioning[0], entry) for entry in clip_conditioning]
+    if len(clip_conditioning) == 1:
+        return [(entry, clip_conditioning[0]) for entry in conditioning]
+    if len(conditioning) == len(clip_conditioning):
+        return list(zip(conditioning, clip_conditioning))
+    raise ELLAError(
+        f"Apply ELLA got {len(conditioning)} ELLA prompts and {len(clip_conditioning)} CLIP prompts to join; give one CLIP prompt, or as many as ELLA prompts."
+    )
+
+
+def middle_tokens(ella, prompts):
+    """Tokens (N, Q, W) float32 of prompts at a middle timestep, what a node sees that looks at the entry's tensor."""
+    comfy.model_management.load_models_gpu([ella])
+    device = ella.load_device
+    timesteps = torch.tensor([MIDDLE_TIMESTEP], device=device)
+    tokens = [ella.model(states.to(device, torch.float32), timesteps) for states in prompts]
+    return torch.cat(tokens).to(comfy.model_management.intermediate_device())

@@ -1,0 +1,44 @@
+"""The connector as a model of the host's: cast, moved, offloaded and freed by ComfyUI."""
+
+from __future__ import annotations
+
+import os
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+
+from ..checkpoint import load_connector
+
+
+def load_connector_model(path, disable_dynamic=False):
+    """ModelPatcher of the connector in the safetensors file at `path`; its `model` computes in its input's dtype.
+
+    Raises ELLAError as `load_connector` does.
+    """
+    connector = load_connector(path, operations=comfy.ops.manual_cast)
+    comfy.model_management.archive_model_dtypes(connector)
+    # The host rebinds CoreModelPatcher when it starts, so it is looked up at each call.
+    patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = patcher_class(
+        connector,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    patcher.cached_patcher_init = (load_connector_model, (path,))
+    patcher.set_attachments("ella_name", os.path.basename(path))
+    return patcher
+
+
+def connector_name(patcher):
+    """File name of a loaded connector, for messages."""
+    return patcher.attachments["ella_name"]
+
+
+def compute_dtype(model):
+    """What the connector computes in for a BaseModel: float16 beside a float16 UNet as in the paper's code, else float32.
+
+    bfloat16 keeps three digits, too few for the connector, and costs nothing to avoid at its size.
+    """
+    return torch.float16 if model.get_dtype_inference() == torch.float16 else torch.float32

@@ -1,0 +1,89 @@
+"""The patch of a MODEL: every evaluation attends to the connector's tokens for its own timestep.
+
+CALC_COND_BATCH sees the true sigma of each evaluation, before conditions are batched and before ControlNet reads
+them, on the main thread also when the host splits conditions over several GPUs. SAMPLER_SAMPLE knows the sigmas of
+the run beforehand. What a run computes lies in the run's own model options and goes with them.
+"""
+
+from __future__ import annotations
+
+import comfy.utils
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ..errors import ELLAError
+from .conditioning import TOKENS
+from .connector_model import compute_dtype, connector_name
+from .run_tokens import RunTokens
+from .timesteps import schedule_of, timesteps_of
+
+KEY = "ella"
+
+
+def check_model(model, ella):
+    """Raises ELLAError unless the MODEL is a UNet whose cross-attention is as wide as the connector's tokens."""
+    width = ella.model.config.width
+    name = type(model.model).__name__
+    context_dim = model.model.model_config.unet_config.get("context_dim")
+    if isinstance(context_dim, (list, tuple)):
+        context_dim = context_dim[0]
+    if context_dim is None:
+        raise ELLAError(
+            f"The model ({name}) has no cross-attention of a UNet, and {connector_name(ella)} makes tokens of width {width} for one; use a Stable Diffusion 1.5 checkpoint."
+        )
+    if context_dim != width:
+        raise ELLAError(
+            f"The model ({name}) attends to tokens of width {context_dim} and {connector_name(ella)} makes tokens of width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5)."
+        )
+
+
+def patch_model(model, ella):
+    """Clone of a MODEL that carries the connector, and the key under which its conditionings name it."""
+    check_model(model, ella)
+    connector = f"{KEY}.{id(ella.model):x}"
+    model = model.clone()
+    model.set_additional_models(connector, [ella])
+    if KEY not in model.wrappers.get(WrappersMP.SAMPLER_SAMPLE, {}):
+        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, start_run)
+        model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, set_timestep_tokens)
+    return model, connector
+
+
+def start_run(executor, guider, sigmas, extra_args, *args, **kwargs):
+    """SAMPLER_SAMPLE wrapper: notes the run's timesteps in the model options that live as long as the run."""
+    schedule = schedule_of(guider.inner_model.model_sampling, sigmas)
+    extra_args["model_options"][KEY] = RunTokens(schedule)
+    return executor(guider, sigmas, extra_args, *args, **kwargs)
+
+
+def set_timestep_tokens(executor, model, conds, x_in, timestep, model_options, *args, **kwargs):
+    """CALC_COND_BATCH wrapper: puts the tokens of this evaluation's timestep into every ELLA condition."""
+    if any(TOKENS in entry["model_conds"] for cond in conds if cond for entry in cond):
+        # The host calls a sigma "timestep" here.
+        timesteps = timesteps_of(model.model_sampling, timestep)
+        run = model_options.get(KEY) or RunTokens()
+        conds = [cond and [entry_at(entry, model, run, timesteps) for entry in cond] for cond in conds]
+    return executor(model, conds, x_in, timestep, model_options, *args, **kwargs)
+
+
+def entry_at(entry, model, run, timesteps):
+    """A condition as it is at these timesteps, one for each image of the batch; the entry itself stays as it was."""
+    prompt = entry["model_conds"].get(TOKENS)
+    if prompt is None:
+        return entry
+    (ella,) = model.current_patcher.get_additional_models_with_key(prompt.connector) or (None,)
+    if ella is None:
+        return entry  # its process_cond explains that the model is not the one from its Apply ELLA
+    dtype = compute_dtype(model)
+    prompts = [prompt.prompts[index] for index in prompt.cond.flatten().tolist()]
+    if len(set(timesteps)) == 1:
+        pairs = [(states, timesteps[0]) for states in prompts]
+    else:
+        pairs = [(prompts[image % len(prompts)], step) for image, step in enumerate(timesteps)]
+    context = entry["model_conds"]["c_crossattn"]
+    tokens = torch.cat([run.at(states, step, ella.model, dtype) for states, step in pairs]).to(context.cond)  # (N, Q, W)
+    appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
+    if appended.shape[1]:
+        tokens = torch.cat([tokens, comfy.utils.repeat_to_batch_size(appended, len(tokens))], dim=1)
+    conds = {key: cond for key, cond in entry["model_conds"].items() if key != TOKENS}
+    return entry | {"model_conds": conds | {"c_crossattn": context._copy_with(tokens)}}

@@ -1,0 +1,21 @@
+from typing_extensions import override
+
+from ..ella_core.host.model_folders import register_model_folders
+from .apply import ELLAApplyConditioning
+from .loaders import LoadELLA, LoadELLATextEncoder
+from .schema import ComfyExtension, io
+from .text_encode import T5TextEncode
+
+
+class ELLAExtension(ComfyExtension):
+    @override
+    async def on_load(self) -> None:
+        register_model_folders()
+
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadELLA, LoadELLATextEncoder, T5TextEncode, ELLAApplyConditioning]
+
+
+async def comfy_entrypoint() -> ELLAExtension:
+    return ELLAExtension()

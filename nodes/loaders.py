@@ -1,0 +1,72 @@
+from ..ella_core.errors import ELLAError
+from ..ella_core.host.clip import load_clip
+from ..ella_core.host.connector_model import load_connector_model
+from ..ella_core.host.model_folders import connector_names, connector_path, encoder_path, encoder_paths
+from .schema import ELLA, io
+
+
+def found_or_why(find, name):
+    """True, or the sentence that a node's validation shows."""
+    try:
+        find(name)
+    except ELLAError as error:
+        return str(error)
+    return True
+
+
+class LoadELLA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LoadELLA",
+            display_name="Load ELLA",
+            category="model/loaders",
+            description="Loads ELLA's connector, the small network that turns what a language model read into tokens for a Stable Diffusion UNet.",
+            search_aliases=["ella", "ella loader", "connector", "long prompt", "dense prompt", "prompt following"],
+            inputs=[
+                io.Combo.Input(
+                    "ella_name",
+                    options=connector_names(),
+                    display_name="ella_name",
+                    tooltip="The connector file, from the model folder 'ella': for Stable Diffusion 1.5 it is ella-sd1.5-tsc-t5xl.safetensors.",
+                ),
+            ],
+            outputs=[ELLA.Output(display_name="ELLA", tooltip="The connector, for Apply ELLA.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, ella_name):
+        return found_or_why(connector_path, ella_name)
+
+    @classmethod
+    def execute(cls, ella_name) -> io.NodeOutput:
+        return io.NodeOutput(load_connector_model(connector_path(ella_name)))
+
+
+class LoadELLATextEncoder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LoadELLATextEncoder",
+            display_name="Load ELLA Text Encoder",
+            category="model/loaders",
+            description="Loads the language model that reads the prompt for ELLA (FLAN-T5-XL), in float16 as the connector was trained with.",
+            search_aliases=["ella", "t5", "flan-t5", "text encoder", "t5 loader", "long prompt"],
+            inputs=[
+                io.Combo.Input(
+                    "text_encoder_name",
+                    options=sorted(encoder_paths()),
+                    display_name="text_encoder_name",
+                    tooltip="The language model, a folder or a single .safetensors file from the model folders 'ella_encoder' and 'text_encoders'.",
+                ),
+            ],
+            outputs=[io.Clip.Output(tooltip="The language model, for T5 Text Encode or any node that takes a CLIP.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, text_encoder_name):
+        return found_or_why(encoder_path, text_encoder_name)
+
+    @classmethod
+    def execute(cls, text_encoder_name) -> io.NodeOutput:
+        return io.NodeOutput(load_clip(encoder_path(text_encoder_name)))

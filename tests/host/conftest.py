@@ -1,0 +1,128 @@
+"""A real ComfyUI in this process, the pack loaded into it as the host loads packs, and small random models."""
+
+import asyncio
+import atexit
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parents[2]
+COMFYUI = os.environ.get("COMFYUI")
+if COMFYUI is None:
+    raise pytest.UsageError("tests/host needs a ComfyUI; run `bash scripts/test.sh`, which brings one.")
+# The host has a top-level nodes.py of its own, so the repository's root must not be on the path.
+sys.path[:] = [COMFYUI] + [path for path in sys.path if Path(path or ".").resolve() != REPO]
+
+# The host decides on its device and its folders when its modules are imported, and test modules import them.
+BASE = Path(tempfile.mkdtemp(prefix="ella-host-"))
+atexit.register(shutil.rmtree, BASE, ignore_errors=True)
+for folder in ("models", "input", "output", "temp", "user", "custom_nodes"):
+    (BASE / folder).mkdir()
+
+from comfy.cli_args import args  # noqa: E402
+
+args.cpu = not torch.cuda.is_available()
+args.base_directory = str(BASE)
+args.disable_api_nodes = True
+
+
+def load_by_path(name, path):
+    """A package or module of the repository under a name of its own, without the repository on sys.path."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+random_models = load_by_path("random_models", REPO / "scripts" / "random_models.py")
+plain_core = load_by_path("plain_ella_core", REPO / "ella_core" / "__init__.py")
+
+
+class Host:
+    """The running host: its node classes, the folder of its models and the pack's module."""
+
+    def __init__(self):
+        self.models = BASE / "models"
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+
+        import nodes
+        import server
+
+        self.server = server.PromptServer(self.loop)
+        self.loop.run_until_complete(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+        assert self.loop.run_until_complete(nodes.load_custom_node(str(REPO), module_parent="custom_nodes"))
+        self.node_classes = nodes.NODE_CLASS_MAPPINGS
+        self.pack = sys.modules[self.node_classes["LoadELLA"].__module__.rsplit(".nodes.", 1)[0]]
+
+    def run(self, node_id, **inputs):
+        """Outputs of one node, called as the executor calls it."""
+        cls = self.node_classes[node_id]
+        if hasattr(cls, "define_schema"):
+            clone = cls.PREPARE_CLASS_CLONE(None)
+            if asyncio.iscoroutinefunction(cls.execute):
+                output = self.loop.run_until_complete(clone.EXECUTE_NORMALIZED_ASYNC(**inputs))
+            else:
+                output = clone.EXECUTE_NORMALIZED(**inputs)
+            return output.result
+        return getattr(cls(), cls.FUNCTION)(**inputs)
+
+    def core(self, module):
+        """A module of the pack's core as the host loaded it, "host.conditioning" for example."""
+        return sys.modules[f"{self.pack.__name__}.ella_core.{module}"]
+
+
+@pytest.fixture(scope="session")
+def host():
+    return Host()
+
+
+@pytest.fixture(scope="session")
+def model_files(host):
+    """Small models in the host's folders: a checkpoint shaped like SD1.5, a connector of two blocks, a tiny T5."""
+    connector = host.core("connector")
+    random_models.make_checkpoint(str(host.models / "checkpoints/tiny.safetensors"), dtype=torch.float32)
+    random_models.make_connector(
+        str(host.models / "ella/tiny.safetensors"), connector, depth=2, text_dim=32, dtype=torch.float32
+    )
+    folder = host.models / "ella_encoder/tiny-t5"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((REPO / "tests/data/t5_overflow" / name).read_bytes())
+    tokenizer = Path(COMFYUI) / "comfy/text_encoders/t5_tokenizer/tokenizer.json"
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    return host.models
+
+
+@pytest.fixture(scope="session")
+def checkpoint(host, model_files):
+    """(MODEL, CLIP, VAE) of the small checkpoint."""
+    return host.run("CheckpointLoaderSimple", ckpt_name="tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint):
+    return checkpoint[0]
+
+
+@pytest.fixture(scope="session")
+def ella(host, model_files):
+    return host.run("LoadELLA", ella_name="tiny.safetensors")[0]
+
+
+@pytest.fixture(scope="session")
+def t5(host, model_files):
+    return host.run("LoadELLATextEncoder", text_encoder_name="tiny-t5")[0]
+
+
+@pytest.fixture(scope="session")
+def oracle(model_files):
+    """The connector in float64, loaded by the core without a host; tests/unit compares it with the paper's own tokens."""
+    return plain_core.load_connector(model_files / "ella/tiny.safetensors").double()

@@ -1,0 +1,14 @@
+"""The core as plain Python sees it: the repository on sys.path, no ComfyUI."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO))
+
+
+@pytest.fixture(scope="session")
+def data():
+    return REPO / "tests" / "data"

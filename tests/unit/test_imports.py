@@ -1,0 +1,61 @@
+"""Imports run one way: __init__ -> nodes -> ella_core.host -> ella_core -> torch, relative inside the pack."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+PACK = [REPO / "__init__.py", *(REPO / "nodes").rglob("*.py"), *(REPO / "ella_core").rglob("*.py")]
+HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "node_helpers", "nodes", "execution", "server"}
+CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops"}
+LAYERS = {"": {"nodes"}, "nodes": {"nodes", "ella_core", "ella_core.host"}, "ella_core.host": {"ella_core.host", "ella_core"}, "ella_core": {"ella_core"}}
+
+
+def layer_of(parts):
+    if parts[:2] == ["ella_core", "host"]:
+        return "ella_core.host"
+    return parts[0] if parts and parts[0] in ("nodes", "ella_core") else ""
+
+
+def imports_of(path):
+    """(absolute top-level names, absolute names from the repository's root of relative imports) of a file."""
+    folder = list(path.relative_to(REPO).parts[:-1])
+    absolute, relative = set(), []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            absolute |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            absolute.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            relative.append(folder[: len(folder) - node.level + 1] + (node.module or "").split("."))
+    return absolute, relative
+
+
+def ids(path):
+    return str(path.relative_to(REPO))
+
+
+@pytest.mark.parametrize("path", PACK, ids=ids)
+def test_imports_run_one_way(path):
+    layer = layer_of(list(path.relative_to(REPO).parts[:-1]))
+    absolute, relative = imports_of(path)
+    assert {layer_of(parts) for parts in relative} <= LAYERS[layer]
+    outside = absolute - set(sys.stdlib_module_names)
+    allowed = CORE_LIBRARIES if layer == "ella_core" else {"torch", "typing_extensions"} | HOST
+    assert outside <= allowed, f"{outside - allowed} in the layer {layer or '__init__'}"
+
+
+def test_the_node_api_is_imported_in_one_module():
+    users = [path.name for path in PACK if "comfy_api" in imports_of(path)[0]]
+    assert users == ["schema.py"]
+
+
+def test_importing_the_core_loads_neither_transformers_nor_a_host():
+    code = "import sys, ella_core; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    output = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
+    assert output.stderr == ""
+    modules = set(ast.literal_eval(output.stdout))
+    assert "transformers" not in modules and not modules & (HOST - {"nodes"})
