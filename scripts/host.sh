@@ -85,6 +85,14 @@ bring_environment() {
   "$python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$hosts/aside.$$.venv" "$final"
 }
 
+# What the demo and the tests need beside the host, installed again whenever its list changes.
+bring_tools() {
+  cmp -s "$repo/tests/requirements.txt" "$hosts/venv/tests-requirements.txt" && return
+  say "installing the packages of the demo and the tests"
+  "$interpreter" -m pip install -q -q --disable-pip-version-check --requirement "$repo/tests/requirements.txt" >&2
+  cp "$repo/tests/requirements.txt" "$hosts/venv/tests-requirements.txt"
+}
+
 link_pack() {
   local link=$1/custom_nodes/ELLA
   case $repo/ in "$(cd "$1/custom_nodes" && pwd -P)"/*) return ;; esac
@@ -104,6 +112,8 @@ if [ -n "${COMFYUI_PATH:-}" ]; then
     if [ -x "$candidate" ] && "$candidate" -c 'import torch, aiohttp' 2>/dev/null; then interpreter=$candidate; fi
   done
   [ -n "$interpreter" ] || fail "no Python with torch was found for $comfyui; set COMFYUI_PYTHON to the interpreter that starts it."
+  "$interpreter" -c 'import pytest, comfy_cli' 2>/dev/null \
+    || say "the demo and the tests need packages that $interpreter lacks: $interpreter -m pip install -r tests/requirements.txt"
 else
   comfyui=$hosts/ComfyUI-$version
   interpreter=$hosts/venv/bin/python
@@ -117,6 +127,7 @@ else
     bring_environment
     say "ready: ComfyUI $version"
   fi
+  bring_tools
 fi
 link_pack "$comfyui"
 echo "COMFYUI=$comfyui"

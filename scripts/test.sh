@@ -25,17 +25,6 @@ COMFYUI=$(sed -n 's/^COMFYUI=//p' <<<"$lines")
 PYTHON=$(sed -n 's/^PYTHON=//p' <<<"$lines")
 export COMFYUI PYTHON
 
-if [ -n "${COMFYUI_PATH:-}" ]; then
-  "$PYTHON" -c 'import pytest, comfy_cli' 2>/dev/null || {
-    echo "test.sh: the tests need packages that $PYTHON lacks; install them with: $PYTHON -m pip install -r tests/requirements.txt" >&2
-    exit 1
-  }
-elif ! cmp -s tests/requirements.txt .host/venv/tests-requirements.txt; then
-  echo "test.sh: installing the tests' own packages" >&2
-  "$PYTHON" -m pip install -q -q --disable-pip-version-check -r tests/requirements.txt >&2
-  cp tests/requirements.txt .host/venv/tests-requirements.txt
-fi
-
 for tier in $tiers; do
   echo "== $tier tests" >&2
   "$PYTHON" -m pytest -q "tests/$tier" "$@"

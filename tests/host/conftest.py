@@ -31,6 +31,8 @@ args.cpu = not torch.cuda.is_available()
 args.base_directory = str(BASE)
 args.disable_api_nodes = True
 
+from sampling import PROMPT  # noqa: E402
+
 
 def load_by_path(name, path):
     """A package or module of the repository under a name of its own, without the repository on sys.path."""
@@ -126,3 +128,22 @@ def t5(host, model_files):
 def oracle(model_files):
     """The connector in float64, loaded by the core without a host; tests/unit compares it with the paper's own tokens."""
     return plain_core.load_connector(model_files / "ella/tiny.safetensors").double()
+
+
+@pytest.fixture(scope="session")
+def text_states(host, t5):
+    """CONDITIONING of text states for a positive and a negative prompt, of different lengths."""
+    return tuple(host.run("T5TextEncode", clip=t5, text=text, max_length=0)[0] for text in (PROMPT, "blurry"))
+
+
+@pytest.fixture(scope="session")
+def clip_conds(host, checkpoint):
+    """The same prompts through the checkpoint's CLIP."""
+    return tuple(host.run("CLIPTextEncode", clip=checkpoint[1], text=text)[0] for text in (PROMPT, "blurry"))
+
+
+@pytest.fixture(scope="session")
+def applied(host, model, ella, text_states):
+    """(MODEL, positive, negative) of Apply ELLA."""
+    positive, negative = text_states
+    return host.run("ELLAApplyConditioning", model=model, ella=ella, positive=positive, negative=negative)

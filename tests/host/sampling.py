@@ -4,6 +4,8 @@ import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 
+PROMPT = "a red fox reading a newspaper next to a blue teapot, under a lamp with a green shade"
+
 
 def record_context(model):
     """Clone of a MODEL and the list of its UNet evaluations, (timestep, "positive" or "negative", context)."""

@@ -1,0 +1,112 @@
+"""The context at every UNet evaluation, against a float64 connector at that evaluation's own timestep.
+
+Without any schedule input: for every scheduler and for samplers of first and second order, single- and multistep,
+stochastic ones too. The final latents are those of a run that calls the connector anew in each evaluation.
+"""
+
+import comfy.samplers
+import pytest
+import torch
+from sampling import brute_force, ksample, record_context, relative
+
+SAMPLERS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc", "lcm")
+RUNS = sorted(
+    {("euler", scheduler, denoise) for scheduler in comfy.samplers.SCHEDULER_NAMES for denoise in (1.0, 0.5)}
+    | {(s, scheduler, denoise) for s in SAMPLERS for scheduler in ("normal", "karras", "sgm_uniform") for denoise in (1.0, 0.5)}
+)
+# float32 connector against float64: rounding through two blocks (1.3e-6 measured).
+CONTEXT = 2e-5
+# The same rounding carried through a whole run of a random UNet.
+LATENT = 1e-4
+
+
+def test_all_nine_schedulers_are_there():
+    assert len(comfy.samplers.SCHEDULER_NAMES) == 9
+
+
+@pytest.mark.parametrize("sampler, scheduler, denoise", RUNS)
+def test_every_evaluation_has_its_own_timestep(host, model, applied, text_states, clip_conds, oracle, sampler, scheduler, denoise):
+    run = {"sampler": sampler, "scheduler": scheduler, "denoise": denoise}
+    patched, positive, negative = applied
+    recorded, seen = record_context(patched)
+    latents = ksample(host, recorded, positive, negative, **run)
+
+    states = dict(zip(("positive", "negative"), (text_states[0][0][0].double(), text_states[1][0][0].double())))
+    for timestep, kind, context in seen:
+        assert relative(context, oracle(states[kind], torch.tensor([timestep]))) < CONTEXT
+
+    # The same graph with CLIP conditioning, in whose UNet the context is replaced.
+    forced = brute_force(model, text_states[0][0][0], text_states[1][0][0], oracle)
+    forced, seen_with_clip = record_context(forced)
+    expected = ksample(host, forced, *clip_conds, **run)
+    assert [step[:2] for step in seen] == [step[:2] for step in seen_with_clip]
+    assert relative(latents, expected) < LATENT
+
+
+def test_same_seed_same_bits(host, applied):
+    first = ksample(host, *applied, sampler="dpmpp_2m_sde")
+    assert torch.equal(first, ksample(host, *applied, sampler="dpmpp_2m_sde"))
+    assert not torch.equal(first, ksample(host, *applied, sampler="dpmpp_2m_sde", seed=4))
+
+
+def test_the_given_model_is_not_changed(host, model, ella, text_states, clip_conds):
+    before = ksample(host, model, *clip_conds)
+    options, wrappers = repr(model.model_options), repr(model.wrappers)
+    patched, positive, negative = host.run(
+        "ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0], negative=text_states[1]
+    )
+    assert relative(ksample(host, patched, positive, negative), before) > 0.01
+    assert (repr(model.model_options), repr(model.wrappers)) == (options, wrappers)
+    assert not model.additional_models
+    assert torch.equal(ksample(host, model, *clip_conds), before)
+
+
+def test_clip_conditioning_passes_a_patched_model_unchanged(host, model, applied, clip_conds):
+    assert torch.equal(ksample(host, applied[0], *clip_conds), ksample(host, model, *clip_conds))
+
+
+def count_forwards(connector):
+    """List that grows by the batch size of every forward of a connector, until `remove` of the handle."""
+    batches = []
+    handle = connector.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+    return batches, handle
+
+
+@pytest.mark.parametrize(
+    "sampler, cfg, expected",
+    [
+        ("euler", 7.0, [6, 6]),
+        ("euler", 1.0, [6]),  # the negative is never evaluated, so never computed
+        ("heun", 7.0, [6, 6]),  # its second evaluations are at the next step's sigma
+        ("dpm_2", 7.0, [6, 6] + [1] * 10),  # evaluates between the steps: unforeseen, one by one
+    ],
+)
+def test_the_schedule_is_one_batch_per_prompt(host, applied, ella, sampler, cfg, expected):
+    batches, handle = count_forwards(ella.model)
+    try:
+        ksample(host, *applied, sampler=sampler, steps=6, cfg=cfg)
+    finally:
+        handle.remove()
+    assert sorted(batches, reverse=True) == expected
+
+
+def test_nothing_is_kept_after_a_run(host, applied):
+    import gc
+    import weakref
+
+    kept = []
+    run_tokens = host.core("host.run_tokens").RunTokens
+    original = run_tokens.__init__
+
+    def remember(self, *args):
+        original(self, *args)
+        kept.append(weakref.ref(self))
+
+    run_tokens.__init__ = remember
+    try:
+        ksample(host, *applied)
+    finally:
+        run_tokens.__init__ = original
+    gc.collect()
+    assert len(kept) == 1 and kept[0]() is None
+    assert "ella" not in applied[0].model_options
