@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .conditioning import apply_to_conditioning, check_text_states
-from .sampler_patch import patch_model
+from .sampler_patch import patch_model, remember_tokens
 
 
 def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_negative=None):
@@ -18,6 +18,9 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     if negative is not None:
         check_text_states(negative, "negative", ella)
     positive = apply_to_conditioning(positive, ella, connector, clip_positive)
+    remember_tokens(model, positive)
     if negative is None:
         return model, positive, clip_negative
-    return model, positive, apply_to_conditioning(negative, ella, connector, clip_negative)
+    negative = apply_to_conditioning(negative, ella, connector, clip_negative)
+    remember_tokens(model, negative)
+    return model, positive, negative

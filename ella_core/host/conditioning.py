@@ -91,7 +91,7 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
     """
     entries = []
     for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
-        prompts = (states,) if len(states) == 1 else states.split(1)
+        prompts = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
         tokens = middle_tokens(ella, prompts)  # (N, Q, W)
         conds = {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES} if "model_conds" in options else {}
         conds[TOKENS] = TimestepTokens(torch.arange(len(prompts))[:, None], prompts, connector, tokens)
@@ -103,6 +103,60 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
             merged["pooled_output"] = clip_options.get("pooled_output")
             entries.append([torch.cat([tokens, clip_tokens.to(tokens).expand(len(tokens), -1, -1)], dim=1), merged])
     return entries
+
+
+def without_padding(states):
+    """Text states (1, T, text_dim) without zeros at the end, which nodes append that batch prompts of several lengths."""
+    used = states[0].any(dim=-1).nonzero()
+    return states[:, : int(used[-1]) + 1] if len(used) else states
+
+
+def tokens_made(conditioning):
+    """The TimestepTokens of a CONDITIONING that Apply ELLA made."""
+    return tuple(options["model_conds"][TOKENS] for _, options in conditioning if TOKENS in options.get("model_conds", {}))
+
+
+def settle_tokens(entry, made):
+    """A processed condition as a run may use it: what other nodes did to ELLA's tokens is kept, found or refused.
+
+    `made` are the TimestepTokens of the Apply ELLA nodes on the model. Zeroed tokens stay zero at every timestep.
+    Tokens that a node appended to others (ConditioningConcat with ELLA as `conditioning_from`) are found by value and put
+    first; the order of tokens means nothing to attention. Raises ELLAError for tokens that were blended or scaled, which
+    would otherwise be overwritten at the first step.
+    """
+    context = entry["model_conds"].get("c_crossattn")
+    if context is None:
+        return entry
+    conds = dict(entry["model_conds"])
+    prompt = conds.get(TOKENS)
+    if prompt is None:
+        for prompt in made:
+            start = position_of(prompt.tokens, context.cond)
+            if start is not None:
+                count = prompt.tokens.shape[1]
+                tokens, before, after = context.cond[:, start : start + count], context.cond[:, :start], context.cond[:, start + count :]
+                conds |= {TOKENS: prompt, "c_crossattn": context._copy_with(torch.cat([tokens, before, after], dim=1))}
+                return entry | {"model_conds": conds}
+        return entry
+    tokens = context.cond[:, : prompt.tokens.shape[1]]
+    if not tokens.any():
+        del conds[TOKENS]
+        return entry | {"model_conds": conds}
+    if position_of(prompt.tokens, tokens) is None:
+        raise ELLAError(
+            "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they change at every step; wire such a node between T5 Text Encode and Apply ELLA."
+        )
+    return entry
+
+
+def position_of(tokens, context):
+    """Where tokens (N, Q, W) begin in a context (N or more, T, W), or None."""
+    count = tokens.shape[1]
+    if tokens.shape[2] != context.shape[2] or count > context.shape[1] or len(context) % len(tokens):
+        return None
+    tokens = tokens.to(context).repeat(len(context) // len(tokens), 1, 1)
+    first = (context[:, : context.shape[1] - count + 1] == tokens[:, :1]).all(dim=-1).all(dim=0)  # (T - Q + 1,)
+    return next((start for start in first.nonzero().flatten().tolist() if torch.equal(context[:, start : start + count], tokens)), None)
 
 
 def pair_entries(conditioning, clip_conditioning):

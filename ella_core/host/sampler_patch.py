@@ -12,7 +12,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..errors import ELLAError
-from .conditioning import TOKENS
+from .conditioning import TOKENS, settle_tokens, tokens_made
 from .connector_model import compute_dtype, connector_name
 from .run_tokens import RunTokens
 from .timesteps import schedule_of, timesteps_of
@@ -49,8 +49,16 @@ def patch_model(model, ella):
     return model, connector
 
 
+def remember_tokens(model, conditioning):
+    """Notes on a patched MODEL what Apply ELLA made, so that a run finds those tokens inside other conditionings."""
+    model.set_attachments(KEY, model.attachments.get(KEY, ()) + tokens_made(conditioning))
+
+
 def start_run(executor, guider, sigmas, extra_args, *args, **kwargs):
     """SAMPLER_SAMPLE wrapper: notes the run's timesteps in the model options that live as long as the run."""
+    made = guider.model_patcher.attachments.get(KEY, ())
+    for name, cond in guider.conds.items():
+        guider.conds[name] = [settle_tokens(entry, made) for entry in cond]
     schedule = schedule_of(guider.inner_model.model_sampling, sigmas)
     extra_args["model_options"][KEY] = RunTokens(schedule)
     return executor(guider, sigmas, extra_args, *args, **kwargs)

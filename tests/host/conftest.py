@@ -31,7 +31,7 @@ args.cpu = not torch.cuda.is_available()
 args.base_directory = str(BASE)
 args.disable_api_nodes = True
 
-from sampling import PROMPT  # noqa: E402
+from sampling import PROMPT, brute_force  # noqa: E402
 
 
 def load_by_path(name, path):
@@ -147,3 +147,15 @@ def applied(host, model, ella, text_states):
     """(MODEL, positive, negative) of Apply ELLA."""
     positive, negative = text_states
     return host.run("ELLAApplyConditioning", model=model, ella=ella, positive=positive, negative=negative)
+
+
+@pytest.fixture
+def prompt_states(text_states):
+    """The text states (1, T, D) alone, positive and negative."""
+    return tuple(conditioning[0][0] for conditioning in text_states)
+
+
+@pytest.fixture
+def forced(model, oracle, prompt_states):
+    """The MODEL without Apply ELLA whose UNet calls the connector anew for the conditionings tagged 1 and 2."""
+    return brute_force(model, oracle, *prompt_states)
