@@ -28,6 +28,8 @@ UNET = {
     "use_spatial_transformer": True,
     "legacy": False,
 }
+# For the demo: narrower, and without attention over 64 x 64 places, which alone would take minutes on a small CPU.
+QUICK_UNET = {"channel_mult": [1, 1], "transformer_depth": [0, 1], "transformer_depth_output": [0, 0, 1, 1]}
 VAE = {
     "double_z": True,
     "z_channels": 4,
@@ -74,6 +76,16 @@ def unet_weights(seed=1, dtype=torch.float16, prefix="", **config):
 
     unet = UNetModel(**(UNET | config), operations=comfy.ops.disable_weight_init, device=torch.device("meta"))
     return random_weights(unet, seed, prefix, dtype)
+
+
+def make_controlnet(path, seed=6, dtype=torch.float16):
+    """A ControlNet for that UNet; needs ComfyUI on sys.path."""
+    import comfy.ops
+    from comfy.cldm.cldm import ControlNet
+
+    config = {key: value for key, value in UNET.items() if key not in ("out_channels", "transformer_depth_output")}
+    network = ControlNet(**config, hint_channels=3, operations=comfy.ops.disable_weight_init, device=torch.device("meta"))
+    save(random_weights(network, seed, dtype=dtype), path)
 
 
 def make_checkpoint(path, seed=1, dtype=torch.float16, **config):
@@ -125,7 +137,7 @@ def main(comfyui, folder):
     import connector
 
     models = {
-        "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": make_checkpoint,
+        "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": lambda path: make_checkpoint(path, **QUICK_UNET),
         "ella/ella-sd1.5-tsc-t5xl.safetensors": lambda path: make_connector(path, connector),
         "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors": make_text_encoder,
     }

@@ -159,3 +159,8 @@ def prompt_states(text_states):
 def forced(model, oracle, prompt_states):
     """The MODEL without Apply ELLA whose UNet calls the connector anew for the conditionings tagged 1 and 2."""
     return brute_force(model, oracle, *prompt_states)
+
+
+@pytest.fixture(scope="session", name="random_models")
+def random_models_module():
+    return random_models

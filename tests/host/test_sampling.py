@@ -87,25 +87,3 @@ def test_the_schedule_is_one_batch_per_prompt(host, applied, ella, sampler, cfg,
     finally:
         handle.remove()
     assert sorted(batches, reverse=True) == expected
-
-
-def test_nothing_is_kept_after_a_run(host, applied):
-    import gc
-    import weakref
-
-    kept = []
-    run_tokens = host.core("host.run_tokens").RunTokens
-    original = run_tokens.__init__
-
-    def remember(self, *args):
-        original(self, *args)
-        kept.append(weakref.ref(self))
-
-    run_tokens.__init__ = remember
-    try:
-        ksample(host, *applied)
-    finally:
-        run_tokens.__init__ = original
-    gc.collect()
-    assert len(kept) == 1 and kept[0]() is None
-    assert "ella" not in applied[0].model_options
