@@ -62,12 +62,15 @@ class AdaptiveLayerNorm(nn.Module):
         self.linear = operations.Linear(time_dim, 2 * width, **factory)
         self.norm = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
 
-    def modulate(self, normed, time):
-        shift, scale = self.linear(time)[:, None].chunk(2, dim=-1)  # (B, 1, W) each
+    def modulation(self, time):
+        return self.linear(time)[:, None].chunk(2, dim=-1)  # shift and scale, (B, 1, W) each
+
+    def modulate(self, normed, modulation):
+        shift, scale = modulation
         return torch.addcmul(shift, normed, 1 + scale)
 
-    def forward(self, x, time):
-        return self.modulate(self.norm(x), time)
+    def forward(self, x, modulation):
+        return self.modulate(self.norm(x), modulation)
 
 
 class ConnectorAttention(nn.Module):
@@ -116,15 +119,19 @@ class ConnectorBlock(nn.Module):
         self.ln_2 = AdaptiveLayerNorm(width, time_dim, operations, **factory)
         self.ln_ff = AdaptiveLayerNorm(width, time_dim, operations, **factory)
 
-    def forward(self, queries, normed_text, time):
-        normed = self.ln_1(queries, time)  # (B, Q, W)
-        text = self.ln_2.modulate(normed_text, time).expand(len(normed), -1, -1)  # (B, T, W)
+    def modulations(self, time):
+        return self.ln_1.modulation(time), self.ln_2.modulation(time), self.ln_ff.modulation(time)
+
+    def forward(self, queries, normed_text, modulations):
+        of_queries, of_text, of_mlp = modulations
+        normed = self.ln_1(queries, of_queries)  # (B, Q, W)
+        text = self.ln_2.modulate(normed_text, of_text).expand(len(normed), -1, -1)  # (B, T, W)
         queries = queries + self.attn(normed, torch.cat([normed, text], dim=1))  # (B, Q, W)
-        return queries + self.mlp(self.ln_ff(queries, time))  # (B, Q, W)
+        return queries + self.mlp(self.ln_ff(queries, of_mlp))  # (B, Q, W)
 
 
 class Resampler(nn.Module):
-    """The queries' way through all blocks: text states (B, T, text_dim), time (B, time_dim) -> tokens (B, Q, W)."""
+    """The queries' way through all blocks, in its three parts: what depends on time, on the text, and on both."""
 
     def __init__(self, config, operations, **factory):
         super().__init__()
@@ -138,13 +145,19 @@ class Resampler(nn.Module):
         )
         nn.init.normal_(self.latents, std=width**-0.5)
 
-    def forward(self, text_states, time):
+    def read_time(self, time):
         queries = self.latents.to(time) + self.time_aware_linear(time)[:, None]  # (B, Q, W)
+        return queries, [block.modulations(time) for block in self.perceiver_blocks]
+
+    def read_text(self, text_states):
         # Every block normalises the same projected text, so that is done once for all blocks and timesteps.
-        normed_text = self.norm(self.proj_in(text_states))  # (1 or B, T, W)
-        queries = queries.expand(max(len(text_states), len(time)), -1, -1)
-        for block in self.perceiver_blocks:
-            queries = block(queries, normed_text, time)  # (B, Q, W)
+        return self.norm(self.proj_in(text_states))  # (B, T, W)
+
+    def forward(self, normed_text, timed):
+        queries, modulations = timed
+        queries = queries.expand(max(len(normed_text), len(queries)), -1, -1)
+        for block, of_block in zip(self.perceiver_blocks, modulations):
+            queries = block(queries, normed_text, of_block)  # (B, Q, W)
         return queries
 
 
@@ -162,6 +175,18 @@ class TimestepAwareSemanticConnector(nn.Module):
         self.time_embedding = TimestepEmbedding(config.time_channels, config.time_dim, operations, **factory)
         self.connector = Resampler(config, operations, **factory)
 
+    def read_time(self, timesteps, dtype):
+        """Timesteps (B,) in steps of 0..999 -> what of the network depends on them alone, for any number of prompts.
+
+        A pair of the timed queries (B, num_queries, width) and the shifts and scales of each block.
+        """
+        sinusoid = timestep_sinusoid(timesteps, self.config.time_channels).to(dtype)  # (B, time_channels)
+        return self.connector.read_time(F.silu(self.time_embedding(sinusoid)))  # every reader applies SiLU first
+
+    def tokens(self, text_states, timed):
+        """Text states (B, T, text_dim) and what `read_time` gave of B timesteps -> tokens (B, num_queries, width)."""
+        return self.connector(self.connector.read_text(text_states), timed)
+
     def forward(self, text_states, timesteps):
         """Text states (B, T, text_dim) and timesteps (B,) in steps of 0..999 -> tokens (B, num_queries, width).
 
@@ -171,6 +196,4 @@ class TimestepAwareSemanticConnector(nn.Module):
         """
         if not self.layers_cast_weights:
             text_states = text_states.to(self.connector.latents.dtype)
-        sinusoid = timestep_sinusoid(timesteps, self.config.time_channels).to(text_states)  # (B, time_channels)
-        time = F.silu(self.time_embedding(sinusoid))  # (B, time_dim); every reader applies SiLU first
-        return self.connector(text_states, time)  # (B, Q, W)
+        return self.tokens(text_states, self.read_time(timesteps, text_states.dtype))

@@ -4,25 +4,50 @@ from __future__ import annotations
 
 import torch
 
+MEMORY = 256 * 2**20  # bytes that a batch of timesteps may take beside the connector's weights
+
 
 class RunTokens:
     """Tokens by prompt, connector and timestep for a run that will visit `schedule`.
 
     A prompt's first evaluation computes its whole schedule in one batch, so that prompts which are never evaluated (a
-    negative at cfg 1) cost nothing; a timestep outside the schedule is computed when it comes.
+    negative at cfg 1) cost nothing; a timestep outside the schedule is computed when it comes. What depends on time
+    alone is computed once for all prompts.
     """
 
     def __init__(self, schedule=()):
         self.schedule = schedule
         self.tokens = {}
+        self.timed = {}
 
     def at(self, text_states, timestep, connector, dtype):
         """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, in `dtype` on the connector's device."""
         prompt = (id(text_states), id(connector))
         if (prompt, timestep) not in self.tokens:
             steps = self.schedule if timestep in self.schedule else (timestep,)
-            device = connector.connector.latents.device
-            tokens = connector(text_states.to(device, dtype), torch.tensor(steps, device=device))  # (S, Q, W)
             # The text states are kept with their tokens, so that no other prompt can get their id within the run.
-            self.tokens.update({(prompt, step): (one, text_states) for step, one in zip(steps, tokens.split(1))})
+            for chunk in chunks(steps, steps_at_once(connector.config, text_states.shape[1], dtype)):
+                tokens = connector.tokens(text_states.to(connector.connector.latents.device, dtype), self.time(chunk, connector, dtype))
+                self.tokens.update({(prompt, step): (one, text_states) for step, one in zip(chunk, tokens.split(1))})
         return self.tokens[prompt, timestep][0]
+
+    def time(self, steps, connector, dtype):
+        key = (tuple(steps), id(connector))
+        if key not in self.timed:
+            timesteps = torch.tensor(steps, device=connector.connector.latents.device)
+            self.timed[key] = connector.read_time(timesteps, dtype)
+        return self.timed[key]
+
+
+def chunks(steps, size):
+    return [steps[start : start + size] for start in range(0, len(steps), size)]
+
+
+def steps_at_once(config, text_length, dtype):
+    """How many timesteps of a prompt of `text_length` text states fit into MEMORY at once.
+
+    The largest tensors that live together in a block, per timestep: the modulated text beside the queries twice, their
+    keys and values, and the hidden layer of the queries' MLP twice.
+    """
+    numbers = config.width * (6 * (text_length + config.num_queries) + 8 * config.num_queries)
+    return max(1, MEMORY // (numbers * dtype.itemsize))

@@ -93,7 +93,7 @@ def test_another_seed_reads_no_text_again(host, applied, t5, ella):
     reads, forwards = [], []
     handles = [
         t5.cond_stage_model.t5xl.encoder.model.register_forward_hook(lambda *_: reads.append(1)),
-        ella.model.register_forward_hook(lambda *_: forwards.append(1)),
+        ella.model.connector.register_forward_hook(lambda *_: forwards.append(1)),
     ]
     try:
         ksample(host, *applied, seed=11)

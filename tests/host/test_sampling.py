@@ -67,7 +67,7 @@ def test_clip_conditioning_passes_a_patched_model_unchanged(host, model, applied
 def count_forwards(connector):
     """List that grows by the batch size of every forward of a connector, until `remove` of the handle."""
     batches = []
-    handle = connector.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+    handle = connector.connector.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
     return batches, handle
 
 
