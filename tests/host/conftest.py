@@ -3,11 +3,13 @@
 import asyncio
 import atexit
 import importlib.util
+import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,6 +57,8 @@ class Host:
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
 
+        # First, as in the host's main.py: nodes.py puts a folder with a utils.py of its own in front.
+        import utils.extra_config  # noqa: F401, I001
         import nodes
         import server
 
@@ -75,6 +79,28 @@ class Host:
                 output = clone.EXECUTE_NORMALIZED(**inputs)
             return output.result
         return getattr(cls(), cls.FUNCTION)(**inputs)
+
+    def object_info(self, *node_ids):
+        """What the server tells the frontend about these nodes, by its own route."""
+        route = next(route for route in self.server.routes if route.path == "/object_info/{node_class}")
+        info = {}
+        for node_id in node_ids:
+            request = SimpleNamespace(match_info={"node_class": node_id})
+            info |= json.loads(self.loop.run_until_complete(route.handler(request)).text)
+        return info
+
+    def execute(self, prompt):
+        """Validates and runs an API prompt as the server does; returns what each output node shows, by node id."""
+        import execution
+
+        validation = self.loop.run_until_complete(execution.validate_prompt("test", prompt, None))
+        valid, error, outputs, node_errors = validation
+        assert valid, (error, node_errors)
+        caches = {"cache_type": execution.CacheType.CLASSIC, "cache_args": {"lru": 0, "ram": 0, "ram_inactive": 0}}
+        executor = execution.PromptExecutor(self.server, **caches)
+        self.loop.run_until_complete(executor.execute_async(prompt, "test", {"client_id": None}, outputs))
+        assert executor.success, executor.status_messages
+        return executor.history_result["outputs"]
 
     def core(self, module):
         """A module of the pack's core as the host loaded it, "host.conditioning" for example."""

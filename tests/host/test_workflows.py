@@ -1,0 +1,107 @@
+"""Every file of workflows/ as a user runs it: the models it offers, its wires, a picture out of the real executor."""
+
+import json
+import shutil
+from pathlib import Path
+
+import folder_paths
+import pytest
+from comfy_cli.workflow_to_api import convert_ui_to_api
+from PIL import Image
+
+REPO = Path(__file__).resolve().parents[2]
+FILES = sorted((REPO / "workflows").glob("*.json"))
+BYPASSED = 4
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+CONNECTOR = "ella-sd1.5-tsc-t5xl.safetensors"
+TEXT_ENCODER = "models--google--flan-t5-xl--text_encoder_model.safetensors"
+# Loader node -> model folder, and the small model that stands for the workflow's.
+LOADERS = {
+    "CheckpointLoaderSimple": ("checkpoints", CHECKPOINT, "checkpoints/tiny.safetensors"),
+    "LoadELLA": ("ella", CONNECTOR, "ella/tiny.safetensors"),
+    "LoadELLATextEncoder": ("text_encoders", TEXT_ENCODER, "ella_encoder/tiny-t5/model.safetensors"),
+}
+
+
+@pytest.fixture(scope="module")
+def named_models(model_files):
+    """The small models under the names that the workflows ask for."""
+    paths = []
+    for folder, name, small in LOADERS.values():
+        path = model_files / folder / name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copyfile(model_files / small, path)
+        paths.append(path)
+    yield
+    for path in paths:
+        path.unlink()
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def workflow(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+def executed_nodes(workflow):
+    return [node for node in workflow["nodes"] if node["type"] != "MarkdownNote" and node["mode"] != BYPASSED]
+
+
+def test_loaders_offer_the_model_they_name(workflow):
+    loaders = [node for node in workflow["nodes"] if node["type"] in LOADERS]
+    assert sorted(node["type"] for node in loaders) == sorted(LOADERS)
+    for node in loaders:
+        folder, name, _ = LOADERS[node["type"]]
+        (model,) = node["properties"]["models"]
+        assert node["widgets_values"] == [name]
+        assert set(model) == {"name", "url", "directory"}
+        assert (model["name"], model["directory"]) == (name, folder)
+        # The frontend offers a download only from addresses that begin so.
+        assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(".safetensors")
+
+
+def test_nodes_tell_which_pack_they_are_from(workflow, host):
+    ours = {node_id for node_id, cls in host.node_classes.items() if cls.__module__.startswith(host.pack.__name__)}
+    for node in workflow["nodes"]:
+        if node["type"] != "MarkdownNote":
+            assert node["properties"]["cnr_id"] == ("ella" if node["type"] in ours else "comfy-core")
+            assert node["properties"]["Node name for S&R"] == node["type"]
+
+
+def test_links_join_slots_of_the_nodes_own_types(workflow, host):
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    info = host.object_info(*{node["type"] for node in workflow["nodes"]} - {"MarkdownNote"})
+    for number, origin, output, target, slot, kind in workflow["links"]:
+        origin, target = nodes[origin], nodes[target]
+        assert number in origin["outputs"][output]["links"]
+        assert target["inputs"][slot]["link"] == number
+        inputs = info[target["type"]]["input"]
+        declared = (inputs["required"] | inputs.get("optional", {}))[target["inputs"][slot]["name"]]
+        assert info[origin["type"]]["output"][output] == kind == declared[0]
+    wired = [slot["link"] for node in workflow["nodes"] for slot in node["inputs"] if slot["link"] is not None]
+    assert sorted(wired) == sorted(link[0] for link in workflow["links"])
+
+
+def test_workflow_becomes_a_picture(workflow, host, named_models):
+    nodes = executed_nodes(workflow)
+    prompt = convert_ui_to_api(workflow, host.object_info(*{node["type"] for node in nodes}))
+    # The converter drops a node that it can't convert, and an input whose source it dropped.
+    assert {number: node["class_type"] for number, node in prompt.items()} == {
+        str(node["id"]): node["type"] for node in nodes
+    }
+    for node in nodes:
+        linked = {slot["name"] for slot in node["inputs"] if slot["link"] is not None}
+        inputs = prompt[str(node["id"])]["inputs"]
+        assert {name for name, value in inputs.items() if isinstance(value, list)} == linked
+
+    for node in prompt.values():
+        if node["class_type"] == "EmptyLatentImage":
+            node["inputs"].update(width=64, height=64)
+        if node["class_type"] == "KSampler":
+            node["inputs"].update(steps=3)
+    (shown,) = host.execute(prompt).values()
+
+    (saved,) = shown["images"]
+    with Image.open(Path(folder_paths.get_output_directory()) / saved["subfolder"] / saved["filename"]) as picture:
+        assert (picture.format, picture.size) == ("PNG", (64, 64))
+        assert json.loads(picture.text["prompt"]) == prompt
+        assert len(picture.getcolors(64 * 64)) > 100
