@@ -8,26 +8,28 @@ MEMORY = 256 * 2**20  # bytes that a batch of timesteps may take beside the conn
 
 
 class RunTokens:
-    """Tokens by prompt, connector and timestep for a run that will visit `schedule`.
+    """Tokens by prompt, connector and timestep for a run that will visit `schedule`, a dict of sigma -> timestep.
 
     A prompt's first evaluation computes its whole schedule in one batch, so that prompts which are never evaluated (a
     negative at cfg 1) cost nothing; a timestep outside the schedule is computed when it comes. What depends on time
     alone is computed once for all prompts.
     """
 
-    def __init__(self, schedule=()):
-        self.schedule = schedule
+    def __init__(self, schedule):
+        self.timesteps = schedule
+        self.steps = list(dict.fromkeys(schedule.values()))
         self.tokens = {}
         self.timed = {}
 
-    def at(self, text_states, timestep, connector, dtype):
-        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, in `dtype` on the connector's device."""
+    def at(self, text_states, timestep, connector, dtype, like):
+        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, computed in `dtype`, kept as the tensor `like`."""
         prompt = (id(text_states), id(connector))
         if (prompt, timestep) not in self.tokens:
-            steps = self.schedule if timestep in self.schedule else (timestep,)
-            # The text states are kept with their tokens, so that no other prompt can get their id within the run.
-            for chunk in chunks(steps, steps_at_once(connector.config, text_states.shape[1], dtype)):
-                tokens = connector.tokens(text_states.to(connector.connector.latents.device, dtype), self.time(chunk, connector, dtype))
+            steps = self.steps if timestep in self.steps else [timestep]
+            states = text_states.to(connector.connector.latents.device, dtype)
+            for chunk in chunks(steps, steps_at_once(connector.config, states.shape[1], dtype)):
+                tokens = connector.tokens(states, self.time(chunk, connector, dtype)).to(like)  # (S, Q, W)
+                # The text states are kept with their tokens, so that no other prompt can get their id within the run.
                 self.tokens.update({(prompt, step): (one, text_states) for step, one in zip(chunk, tokens.split(1))})
         return self.tokens[prompt, timestep][0]
 

@@ -67,15 +67,26 @@ def start_run(executor, guider, sigmas, extra_args, *args, **kwargs):
 def set_timestep_tokens(executor, model, conds, x_in, timestep, model_options, *args, **kwargs):
     """CALC_COND_BATCH wrapper: puts the tokens of this evaluation's timestep into every ELLA condition."""
     if any(TOKENS in entry["model_conds"] for cond in conds if cond for entry in cond):
+        run = model_options.get(KEY) or RunTokens({})
         # The host calls a sigma "timestep" here.
-        timesteps = timesteps_of(model.model_sampling, timestep)
-        run = model_options.get(KEY) or RunTokens()
+        timesteps = list(evaluation_timesteps(run, model.model_sampling, timestep))
         conds = [cond and [entry_at(entry, model, run, timesteps) for entry in cond] for cond in conds]
     return executor(model, conds, x_in, timestep, model_options, *args, **kwargs)
 
 
+def evaluation_timesteps(run, model_sampling, sigmas):
+    """The timestep of each image of an evaluation, or a single one where all are at the same."""
+    values = sigmas.tolist()
+    if len(set(values)) == 1:
+        values, sigmas = values[:1], sigmas[:1]
+    for index, value in enumerate(values):
+        if value not in run.timesteps:
+            (run.timesteps[value],) = timesteps_of(model_sampling, sigmas[index : index + 1])
+        yield run.timesteps[value]
+
+
 def entry_at(entry, model, run, timesteps):
-    """A condition as it is at these timesteps, one for each image of the batch; the entry itself stays as it was."""
+    """A condition as it is at these timesteps, one for each image or one for all; the entry itself stays as it was."""
     prompt = entry["model_conds"].get(TOKENS)
     if prompt is None:
         return entry
@@ -83,15 +94,17 @@ def entry_at(entry, model, run, timesteps):
     if ella is None:
         return entry  # its process_cond explains that the model is not the one from its Apply ELLA
     dtype = compute_dtype(model)
-    prompts = [prompt.prompts[index] for index in prompt.cond.flatten().tolist()]
-    if len(set(timesteps)) == 1:
+    context = entry["model_conds"]["c_crossattn"]
+    prompts = [prompt.prompts[index] for (index,) in prompt.cond.tolist()]
+    if len(timesteps) == 1:
         pairs = [(states, timesteps[0]) for states in prompts]
     else:
         pairs = [(prompts[image % len(prompts)], step) for image, step in enumerate(timesteps)]
-    context = entry["model_conds"]["c_crossattn"]
-    tokens = torch.cat([run.at(states, step, ella.model, dtype) for states, step in pairs]).to(context.cond)  # (N, Q, W)
-    appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
-    if appended.shape[1]:
+    tokens = [run.at(states, step, ella.model, dtype, context.cond) for states, step in pairs]
+    tokens = tokens[0] if len(tokens) == 1 else torch.cat(tokens)  # (N, Q, W)
+    if context.cond.shape[1] > tokens.shape[1]:
+        appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
         tokens = torch.cat([tokens, comfy.utils.repeat_to_batch_size(appended, len(tokens))], dim=1)
     conds = {key: cond for key, cond in entry["model_conds"].items() if key != TOKENS}
-    return entry | {"model_conds": conds | {"c_crossattn": context._copy_with(tokens)}}
+    conds["c_crossattn"] = context._copy_with(tokens)
+    return entry | {"model_conds": conds}

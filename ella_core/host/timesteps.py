@@ -22,5 +22,6 @@ def timesteps_of(model_sampling, sigmas):
 
 
 def schedule_of(model_sampling, sigmas):
-    """The distinct timesteps of a run that steps through `sigmas`, from noise to picture; sigma 0 is never evaluated."""
-    return list(dict.fromkeys(timesteps_of(model_sampling, sigmas[sigmas > 0])))
+    """{sigma: timestep} of a run that steps through `sigmas`, from noise to picture; sigma 0 is never evaluated."""
+    sigmas = sigmas[sigmas > 0]
+    return dict(zip(sigmas.tolist(), timesteps_of(model_sampling, sigmas)))

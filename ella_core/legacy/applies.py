@@ -1,0 +1,137 @@
+"""Apply ELLA before the samplers, in place of the old packs' ways to a CONDITIONING."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ELLAError
+from .graph import Input, Output
+from .old_nodes import APPLY, DROPPED_NODES, SIGMA_ENCODE, TEXT_ENCODE
+from .old_wires import connector_of, prompt_of_embeds, required, uses_clip
+from .samplers import reach_of
+
+
+@dataclass
+class Group:
+    """Prompts that reach the same samplers: one Apply ELLA for each two of them."""
+
+    positives: list
+    negatives: list
+    samplers: list
+
+    @property
+    def prompts(self):
+        return self.positives + self.negatives
+
+
+def pass_model_by(graph, node):
+    """Wires what an EllaApply gave its MODEL to directly to the model before it; Apply ELLA goes before the sampler."""
+    readers = graph.consumers(Output(node, 0))
+    if not readers:
+        return
+    unread = [name for name, slot in (("positive", 1), ("negative", 2)) if not graph.consumers(Output(node, slot))]
+    if unread and patched_model(graph, node):
+        raise ELLAError(
+            f"{graph.label(node)} put its prompts into the MODEL, and its output {unread[0]} is not wired, so what the sampler reads there was replaced unseen; wire its positive and negative to the sampler and convert again."
+        )
+    model = required(graph, node, "model")
+    for end in readers:
+        graph.connect(model, end)
+
+
+def patched_model(graph, node):
+    """Whether an EllaApply without a schedule replaced the UNet's text itself, the old pack's first way."""
+    return not connector_of(graph, node).scheduled and "sigmas" not in graph.sources(node)
+
+
+def groups_of(graph, prompts):
+    """Groups of the prompts that are used, those that share a sampler together."""
+    groups = []
+    for prompt in prompts:
+        if not graph.consumers(prompt.source):
+            continue
+        reach = reach_of(graph, prompt.source)
+        group = Group([], [prompt], reach.samplers) if reach.negative else Group([prompt], [], reach.samplers)
+        for other in [other for other in groups if set(other.samplers) & set(group.samplers)]:
+            groups.remove(other)
+            samplers = other.samplers + [node for node in group.samplers if node not in other.samplers]
+            group = Group(other.positives + group.positives, other.negatives + group.negatives, samplers)
+        groups.append(group)
+    return groups
+
+
+def pairs_of(group):
+    """(positive, negative or None) for each Apply ELLA; a negative that is left over takes the positive's place."""
+    pairs = []
+    for ella in dict.fromkeys(prompt.ella for prompt in group.prompts):
+        positives = [prompt for prompt in group.positives if prompt.ella == ella]
+        negatives = [prompt for prompt in group.negatives if prompt.ella == ella]
+        positives += [negatives.pop() for _ in range((len(negatives) - len(positives) + 1) // 2)]
+        pairs += zip(positives, negatives + [None] * (len(positives) - len(negatives)))
+    return pairs
+
+
+def add_applies(graph, group):
+    """Puts Apply ELLA before the samplers of a group, once for each MODEL that they sample with."""
+    readers = {prompt: graph.consumers(prompt.source) for prompt in group.prompts}
+    model_inputs = {end: graph.sources(node)[end.name] for node in group.samplers for end in graph.model_inputs(node)}
+    models = list(dict.fromkeys(model_inputs.values()))
+    model_of = {end.node: model for end, model in reversed(model_inputs.items())}
+    changes, outputs = [], {}
+    for model in models:
+        patched = model
+        for positive, negative in pairs_of(group):
+            node = graph.add(APPLY, apply_arguments(patched, positive, negative), *place_of(graph, positive))
+            patched = Output(node, 0)
+            outputs |= {(model, positive): Output(node, 1), (model, negative): Output(node, 2)}
+            fed = ", ".join(dict.fromkeys(graph.label(end.node) for end, before in model_inputs.items() if before == model))
+            changes.append(f"{graph.label(node)} was added before {fed}, on the MODEL of {graph.label(model.node)}")
+        for end, before in model_inputs.items():
+            if before == model:
+                graph.connect(patched, end)
+    for prompt, ends in readers.items():
+        for end in ends:
+            graph.connect(outputs[model_of.get(end.node, models[0]), prompt], end)
+    return changes
+
+
+def apply_arguments(model, positive, negative):
+    arguments = {"model": model, "ella": positive.ella, "positive": positive.text, "clip_positive": positive.clip}
+    if negative is not None:
+        arguments |= {"negative": negative.text, "clip_negative": negative.clip}
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def place_of(graph, prompt):
+    """(node, side) where the Apply ELLA of a prompt goes: a text encoder stays, the others make room."""
+    stays = graph.kind(prompt.source.node) in (TEXT_ENCODE, SIGMA_ENCODE)
+    return prompt.source.node, "right" if stays else "over"
+
+
+def ignored_clip(graph, node, clip):
+    return (
+        f"{graph.label(clip.node)} stays unwired, since {graph.label(node)} did not use its tokens; "
+        "wire it to clip_positive or clip_negative of Apply ELLA to add them"
+    )
+
+
+def finish_replaced(graph):
+    """Rewires an Apply ELLA that the editor already put in place of an EllaApply, with old nodes still before it."""
+    changes = []
+    for node in graph.of_kinds((APPLY.name,)):
+        starts = {name: graph.past_reroutes(start) for name, start in graph.sources(node).items()}
+        old = [name for name, start in starts.items() if start is not None and graph.kind(start.node) in DROPPED_NODES]
+        if not old:
+            continue
+        use_clip = uses_clip(graph, node)
+        connector = connector_of(graph, node).output
+        for name in [name for name in ("positive", "negative") if name in old]:
+            prompt = prompt_of_embeds(graph, node, name, 0, use_clip)
+            graph.connect(prompt.text, Input(node, name))
+            if prompt.clip is not None:
+                graph.connect(prompt.clip, Input(node, f"clip_{name}"))
+            if prompt.ignored_clip is not None:
+                changes.append(ignored_clip(graph, node, prompt.ignored_clip))
+        graph.connect(connector, Input(node, "ella"))
+        changes.append(f"{graph.label(node)} was wired past the old nodes at its {' and '.join(old)}")
+    return changes

@@ -1,0 +1,93 @@
+"""The node types of the earlier ELLA packs, and those of this one that their graphs are rewired to.
+
+"official" is TencentQQGYLab/ComfyUI-ELLA, "one sigma" is ExponentialML/ComfyUI_ELLA, whose connector is asked for a
+single sigma, and "diffusers" is kijai/ComfyUI-ELLA-wrapper, which samples by itself.
+"""
+
+from __future__ import annotations
+
+from .graph import NodeKind
+
+# Official.
+CONNECTOR_LOADER = "ELLALoader"
+ENCODER_LOADER = "T5TextEncoderLoader #ELLA"
+T5_ENCODE = "T5TextEncode #ELLA"
+TEXT_ENCODE = "EllaTextEncode"
+ENCODE = "EllaEncode"
+SCHEDULE = "SetEllaTimesteps"
+APPLIES = ("EllaApply", "EllaAdvancedApply")
+CLIP_TO_EMBEDS = "ConditionToEllaEmbeds"
+COMBINE_EMBEDS = "EllaCombineEmbeds"
+CLIP_AND_EMBEDS = ("CombineClipEllaEmbeds", "ConcatConditionEllaEmbeds")
+# One sigma.
+PAIR_LOADER = "LoadElla"
+SIGMA_ENCODE = "ELLATextEncode"
+
+# Widgets in the order in which the editor saves their values.
+OLD_WIDGETS = {
+    CONNECTOR_LOADER: ("name",),
+    ENCODER_LOADER: ("name", "max_length", "dtype"),
+    T5_ENCODE: ("text",),
+    TEXT_ENCODE: ("text", "text_clip"),
+    SCHEDULE: ("scheduler", "steps", "denoise"),
+    "EllaAdvancedApply": ("mode", "start_at", "end_at"),
+    PAIR_LOADER: ("ella_model", "t5_model"),
+    SIGMA_ENCODE: ("text", "sigma"),
+}
+# What told the connector a schedule: inputs that have no counterpart any more.
+SCHEDULE_INPUTS = {
+    SCHEDULE: ("model", "scheduler", "steps", "denoise", "sigmas"),
+    "EllaApply": ("sigmas",),
+    "EllaAdvancedApply": ("sigmas",),
+    SIGMA_ENCODE: ("sigma",),
+}
+DROPPED_NODES = (SCHEDULE, ENCODE, *APPLIES, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS)
+OLD_NODES = (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, TEXT_ENCODE, PAIR_LOADER, SIGMA_ENCODE, *DROPPED_NODES)
+# The outputs whose wires have the old packs' own types, which nothing else reads.
+OWN_OUTPUTS = {
+    kind: 0
+    for kind in (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, SCHEDULE, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS, PAIR_LOADER)
+}
+DIFFUSERS_NODES = ("ella_model_loader", "ella_sampler", "ella_t5_embeds", "diffusers_model_loader", "diffusers_sampler")
+# They would blend or scale tokens, which change at every step here; Apply ELLA refuses that when the graph runs.
+BLENDS = ("ConditioningAverage", "ConditioningMultiply")
+
+LOAD_ELLA = NodeKind(
+    "LoadELLA", "ella", (), (("ella_name", "COMBO"),), (("ELLA", "ELLA"),), defaults=("",), size=(340, 80)
+)
+LOAD_ENCODER = NodeKind(
+    "LoadELLATextEncoder", "ella", (), (("text_encoder_name", "COMBO"),), (("CLIP", "CLIP"),), defaults=("",), size=(340, 80)
+)
+T5_TEXT_ENCODE = NodeKind(
+    "T5TextEncode",
+    "ella",
+    (("clip", "CLIP"),),
+    (("text", "STRING"), ("max_length", "INT")),
+    (("CONDITIONING", "CONDITIONING"),),
+    defaults=("", 0),
+    size=(400, 160),
+)
+CLIP_TEXT_ENCODE = NodeKind(
+    "CLIPTextEncode",
+    "comfy-core",
+    (("clip", "CLIP"),),
+    (("text", "STRING"),),
+    (("CONDITIONING", "CONDITIONING"),),
+    defaults=("",),
+    size=(400, 110),
+)
+APPLY = NodeKind(
+    "ELLAApplyConditioning",
+    "ella",
+    (
+        ("model", "MODEL"),
+        ("ella", "ELLA"),
+        ("positive", "CONDITIONING"),
+        ("negative", "CONDITIONING"),
+        ("clip_positive", "CONDITIONING"),
+        ("clip_negative", "CONDITIONING"),
+    ),
+    (),
+    (("MODEL", "MODEL"), ("positive", "CONDITIONING"), ("negative", "CONDITIONING")),
+    optional=("negative", "clip_positive", "clip_negative"),
+)

@@ -1,0 +1,89 @@
+"""Workflow files: JSON, and the PNG pictures into which ComfyUI writes the workflow that made them."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+from ..errors import ELLAError
+from .api_graph import APIGraph, is_api
+from .convert import convert
+from .ui_graph import UIGraph, is_ui
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def convert_file(source, target, overwrite=False):
+    """Converts the workflow in `source` (.json or .png) and writes `target` (.json); returns a line for each change.
+
+    Raises ELLAError for what it doesn't understand and where `target` exists and `overwrite` is not set. Nothing is
+    written then.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix.lower() != ".json":
+        raise ELLAError(f"{target.name} was given for the new workflow, which is a JSON file; give a name that ends in .json.")
+    if target.exists() and not overwrite:
+        raise ELLAError(f"{target.name} is there already; give another name, or --overwrite to write over it.")
+    workflow = read_workflow(source)
+    changes = convert(graph_of(workflow, source.name))
+    aside = target.with_name(target.name + ".part")
+    try:
+        aside.write_text(json.dumps(workflow, indent=2), encoding="utf-8")
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise ELLAError(f"{target} can't be written ({error.strerror}); give a place where you may write.") from None
+    return changes
+
+
+def graph_of(workflow, name):
+    """The Graph of a workflow in either format; raises ELLAError for anything else."""
+    if isinstance(workflow, dict) and is_ui(workflow):
+        return UIGraph(workflow)
+    if isinstance(workflow, dict) and is_api(workflow):
+        return APIGraph(workflow)
+    raise ELLAError(f"{name} is JSON but no ComfyUI workflow; export one with Workflow > Export or Export (API) in ComfyUI.")
+
+
+def read_workflow(path):
+    """The workflow in a file as it was parsed; raises ELLAError where there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ELLAError(f"{path} can't be read ({error.strerror}); give a workflow's .json file or a picture's .png file.") from None
+    if not data.startswith(PNG):
+        return parse(data, path.name)
+    try:
+        texts = dict(png_texts(data))
+    except (ValueError, zlib.error):
+        raise ELLAError(f"{path.name} is a damaged picture; give it as ComfyUI saved it.") from None
+    text = texts.get("workflow") or texts.get("prompt")
+    if text is None:
+        raise ELLAError(f"{path.name} carries no workflow; give the picture as ComfyUI saved it, since other programs drop what it writes there.")
+    return parse(text, path.name)
+
+
+def parse(text, name):
+    try:
+        return json.loads(text)
+    except ValueError:  # also bytes that are no UTF-8
+        raise ELLAError(f"{name} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved.") from None
+
+
+def png_texts(data):
+    """(keyword, text) of the text chunks of a PNG; what is cut off at the end is left out."""
+    position = len(PNG)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        body = data[position + 8 : position + 8 + length]
+        keyword, _, rest = body.partition(b"\0")
+        if kind == b"tEXt":
+            yield keyword.decode("latin-1"), rest.decode("latin-1")
+        elif kind == b"zTXt":
+            yield keyword.decode("latin-1"), zlib.decompress(rest[1:]).decode("latin-1")
+        elif kind == b"iTXt":
+            compressed, (_, _, text) = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
+            yield keyword.decode("latin-1"), (zlib.decompress(text) if compressed else text).decode("utf-8")
+        position += length + 12
