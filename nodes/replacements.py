@@ -1,0 +1,60 @@
+"""Nodes of TencentQQGYLab/ComfyUI-ELLA that one node of this pack replaces, for the host's "Replace" button.
+
+A replacement stands alone, so only what keeps its meaning whatever it is wired to is here. SetEllaTimesteps,
+EllaEncode, EllaTextEncode and the nodes that combine embeds need the MODEL or their neighbours, LoadElla of
+ExponentialML/ComfyUI_ELLA is two nodes here, and its ELLATextEncode needs the MODEL: scripts/convert_workflow.py
+rewires those, and keeps what a replacement can't: the loader's max_length and what was wired to T5TextEncode's embeds.
+Only inputs that the old node required are named, since the host fails on one that is absent.
+"""
+
+from dataclasses import dataclass, field
+
+from .schema import ComfyAPI, io
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One old node id; `inputs` are {ours: theirs}, `set_values` {ours: value}, `widgets` in the order of widgets_values."""
+
+    old: str
+    new: str
+    inputs: dict[str, str]
+    widgets: list[str] = field(default_factory=list)
+    set_values: dict[str, int] = field(default_factory=dict)
+    outputs: list[int] = field(default_factory=lambda: [0])
+
+
+REPLACEMENTS = [
+    Replacement("ELLALoader", "LoadELLA", {"ella_name": "name"}, widgets=["name"]),
+    Replacement(
+        "T5TextEncoderLoader #ELLA", "LoadELLATextEncoder", {"text_encoder_name": "name"}, widgets=["name", "max_length", "dtype"]
+    ),
+    Replacement(
+        "T5TextEncode #ELLA",
+        "T5TextEncode",
+        {"clip": "text_encoder", "text": "text"},
+        widgets=["text"],
+        set_values={"max_length": 0},
+    ),
+    Replacement(
+        "EllaApply",
+        "ELLAApplyConditioning",
+        {"model": "model", "ella": "ella", "positive": "positive", "negative": "negative"},
+        outputs=[0, 1, 2],
+    ),
+]
+
+
+async def register_replacements():
+    """Tells the host, where it has node replacements (ComfyUI 0.14 and newer)."""
+    api = ComfyAPI()
+    if not hasattr(api, "node_replacement"):
+        return
+    for entry in REPLACEMENTS:
+        inputs = [{"new_id": new, "old_id": old} for new, old in entry.inputs.items()]
+        inputs += [{"new_id": new, "set_value": value} for new, value in entry.set_values.items()]
+        # The editor needs to be told of outputs as soon as it is told of inputs, and "0" is as good an index to it as 0.
+        # The host's own replacing of saved prompts compares with numbers, so it leaves outputs alone, which keep their
+        # places: following a wire, it would look for its end by the old name after it renamed that input.
+        outputs = [{"new_idx": slot, "old_idx": str(slot)} for slot in entry.outputs]
+        await api.node_replacement.register(io.NodeReplace(entry.new, entry.old, entry.widgets, inputs, outputs))
