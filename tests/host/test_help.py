@@ -1,0 +1,64 @@
+"""What the nodes say of themselves: tooltips, names in both languages, help pages, words to find them by."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def schemas(host):
+    """The schema of every node of the pack by its id."""
+    classes = [cls for cls in host.node_classes.values() if cls.__module__.startswith(host.pack.__name__ + ".")]
+    schemas = [cls.GET_SCHEMA() for cls in classes]
+    return {schema.node_id: schema for schema in schemas}
+
+
+def names_of(schema):
+    """A schema's own texts in the form of locales/*/nodeDefs.json."""
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": {one.id: {"name": one.display_name or one.id, "tooltip": one.tooltip} for one in schema.inputs},
+        "outputs": {
+            str(index): {"name": one.display_name or one.get_io_type(), "tooltip": one.tooltip}
+            for index, one in enumerate(schema.outputs)
+        },
+    }
+
+
+def test_everything_is_explained(schemas):
+    assert len(schemas) >= 4
+    for schema in schemas.values():
+        assert schema.display_name and schema.category and schema.description
+        for one in [*schema.inputs, *schema.outputs]:
+            assert one.tooltip, f"{schema.node_id} has no tooltip on {one.id}"
+
+
+def test_english_names_are_the_schema_s(schemas):
+    written = json.loads((REPO / "locales/en/nodeDefs.json").read_text(encoding="utf-8"))
+    expected = {node_id: names_of(schema) for node_id, schema in schemas.items()}
+    wrong = {node_id: entry for node_id, entry in expected.items() if written.get(node_id) != entry}
+    assert not wrong, f"locales/en/nodeDefs.json must say: {json.dumps(wrong, indent=2)}"
+    assert sorted(written) == sorted(expected)
+
+
+def test_help_pages_name_every_input_and_output(host, schemas):
+    import nodes
+
+    docs = Path(nodes.EXTENSION_WEB_DIRS[REPO.name]) / "docs"
+    for schema in schemas.values():
+        for language in ("en", "zh"):
+            text = (docs / schema.node_id / f"{language}.md").read_text(encoding="utf-8")
+            outputs = [output.display_name or output.get_io_type() for output in schema.outputs]
+            for name in [*(one.id for one in schema.inputs), *outputs]:
+                assert f"`{name}`" in text, f"{schema.node_id}/{language}.md does not name {name}"
+
+
+def test_search_finds_the_nodes(schemas):
+    for schema in schemas.values():
+        assert "ella" in schema.search_aliases, schema.node_id
+    for node_id in ("T5TextEncode", "ELLAApplyConditioning"):
+        assert {"t5", "long prompt", "dense prompt", "prompt following"} <= set(schemas[node_id].search_aliases)
