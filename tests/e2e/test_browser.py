@@ -1,0 +1,69 @@
+"""The pack as an artist meets it: ComfyUI's own frontend in a real browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted(path.name for path in (REPO / "workflows").glob("*.json"))
+
+
+def load(page, graph):
+    page.evaluate("graph => window.app.loadGraphData(graph)", graph)
+    page.wait_for_timeout(800)
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    page.wait_for_timeout(800)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_template_opens_with_every_node_and_wire(page, screenshot, name):
+    graph = json.loads((REPO / "workflows" / name).read_text(encoding="utf-8"))
+    load(page, graph)
+    nodes = page.evaluate("() => window.app.graph.nodes.map(node => [node.type, node.has_errors === true])")
+    assert sorted(kind for kind, _ in nodes) == sorted(node["type"] for node in graph["nodes"])
+    assert not any(errors for _, errors in nodes)
+    missing = page.evaluate("() => window.app.graph.nodes.filter(n => !window.LiteGraph.registered_node_types[n.type] && !['MarkdownNote','Note'].includes(n.type)).map(n => n.type)")
+    assert missing == []
+    assert page.evaluate("() => [...window.app.graph.links.values()].length") == len(graph["links"])
+    screenshot()
+
+
+def test_a_run_queued_in_the_browser_shows_its_picture(page, server, workflow, screenshot):
+    load(page, workflow("ella_txt2img.json"))
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    page.wait_for_function("() => Object.values(window.app.nodeOutputs).some(output => output.images?.length)", timeout=180000)
+    page.wait_for_timeout(1500)
+    screenshot()
+
+
+def test_dropping_the_picture_brings_the_graph_back(page, server, workflow):
+    graph = workflow("ella_txt2img.json")
+    load(page, graph)
+    api = page.evaluate("async () => (await window.app.graphToPrompt())")
+    history = server.finished(server.post("/prompt", {"prompt": api["output"], "extra_data": {"extra_pnginfo": {"workflow": api["workflow"]}}})["prompt_id"])
+    picture = server.picture(history)
+    page.evaluate("() => window.app.graph.clear()")
+    page.evaluate(
+        """async bytes => {
+            const file = new File([new Uint8Array(bytes)], 'picture.png', {type: 'image/png'});
+            await window.app.handleFile(file);
+        }""",
+        list(picture.read_bytes()),
+    )
+    page.wait_for_timeout(800)
+    kinds = page.evaluate("() => window.app.graph.nodes.map(node => node.type)")
+    assert sorted(kinds) == sorted(node["type"] for node in graph["nodes"])
+
+
+def test_the_nodes_are_found_by_search(page):
+    for words in ("ella", "long prompt"):
+        found = page.evaluate(
+            """async words => {
+                const info = await (await fetch('/object_info')).json();
+                return Object.keys(info).filter(id => [info[id].display_name, ...(info[id].search_aliases ?? [])]
+                    .some(text => text?.toLowerCase().includes(words)));
+            }""",
+            words,
+        )
+        assert "ELLAApplyConditioning" in found and "T5TextEncode" in found
