@@ -9,7 +9,9 @@ def flops(config, length, steps):
     """Multiply-adds of a prompt's whole schedule, times two: linear layers and attention."""
     width, queries, keys = config.width, config.num_queries, config.num_queries + length
     block = queries * width * width * (1 + 1 + 8) + keys * width * width * 2 + 2 * queries * keys * width
-    time = config.time_channels * config.time_dim + config.time_dim**2 + config.time_dim * width * (1 + 6 * config.depth)
+    time = (
+        config.time_channels * config.time_dim + config.time_dim**2 + config.time_dim * width * (1 + 6 * config.depth)
+    )
     return 2 * (steps * (config.depth * block + time) + length * config.text_dim * width)
 
 
@@ -45,7 +47,9 @@ def schedule(ella, length, steps, rounds, device, dtype):
 
     name = f"{steps} steps, T={length}"
     first = compare.interleaved(f"calls one by one, {name}", "the schedule in one batch", one_by_one, batched, rounds)
-    second = compare.interleaved(f"schedule in one batch, {name}", "plain product of as many FLOPs", batched, product, rounds)
+    second = compare.interleaved(
+        f"schedule in one batch, {name}", "plain product of as many FLOPs", batched, product, rounds
+    )
     share = right_work and work / right_work / second.ratio
     second.note = f"{work / 1e9:.0f} GFLOP, {share:.0%} of the product's rate"
     return [first, second]

@@ -1,6 +1,6 @@
 """Measures what ELLA costs and prints a table; see RESULTS.md for what came out.
 
-    python benchmarks/run.py --host COMFYUI [--device cuda|cpu] [--quick] [--json FILE]
+python benchmarks/run.py --host COMFYUI [--device cuda|cpu] [--quick] [--json FILE]
 """
 
 import argparse
@@ -77,7 +77,11 @@ def main():
     options = parser.parse_args()
     host.start(options.host, options.device)
 
-    name = torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if options.device == "cuda"
+        else f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    )
     print(f"{name}, torch {torch.__version__}, {date.today()}", flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -35,13 +35,18 @@ def read_config(header):
     """
     name = os.path.basename(header.path)
     if not any(key.startswith(BLOCKS) for key in header.shapes):
-        kind = kind_of(header.shapes) or f"not an ELLA connector (its tensors are {', '.join(sorted(header.shapes)[:2]) or 'none'} ...)"
+        kind = (
+            kind_of(header.shapes)
+            or f"not an ELLA connector (its tensors are {', '.join(sorted(header.shapes)[:2]) or 'none'} ...)"
+        )
         raise ELLAError(f"{name} is {kind}, where an ELLA connector is expected; {GET_ANOTHER}.")
     sizes = {}
     for size, (key, dimension) in SIZES.items():
         shape = header.shapes.get(key)
         if shape is None:
-            raise ELLAError(f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_ANOTHER}.")
+            raise ELLAError(
+                f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_ANOTHER}."
+            )
         if len(shape) != 2:
             raise ELLAError(f"{name} has {key} of shape {shape} where two dimensions are expected; {GET_ANOTHER}.")
         sizes[size] = shape[dimension]
@@ -63,7 +68,9 @@ def check_tensors(header, expected):
     if missing or extra:
         found = []
         if missing:
-            found.append(f"lacks {len(missing)} of the {len(expected)} tensors of such a connector (first: {missing[0]})")
+            found.append(
+                f"lacks {len(missing)} of the {len(expected)} tensors of such a connector (first: {missing[0]})"
+            )
         if extra:
             found.append(f"has {len(extra)} tensors too many (first: {extra[0]})")
         raise ELLAError(f"{name} {' and '.join(found)}; download it again or {GET_ANOTHER}.")

@@ -23,8 +23,13 @@ PAD, END = 0, 1  # T5's token ids
 EMBEDDING, TIED_EMBEDDING = "shared.weight", "encoder.embed_tokens.weight"
 BIAS = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
 QUERY = "encoder.block.0.layer.0.SelfAttention.q.weight"
-GATED, UNGATED = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight", "encoder.block.0.layer.1.DenseReluDense.wi.weight"
-EXPECTED = "FLAN-T5-XL's encoder is expected (models--google--flan-t5-xl--text_encoder from huggingface.co/QQGYLab/ELLA)"
+GATED, UNGATED = (
+    "encoder.block.0.layer.1.DenseReluDense.wi_0.weight",
+    "encoder.block.0.layer.1.DenseReluDense.wi.weight",
+)
+EXPECTED = (
+    "FLAN-T5-XL's encoder is expected (models--google--flan-t5-xl--text_encoder from huggingface.co/QQGYLab/ELLA)"
+)
 CONFIG_SIZES = ("d_model", "d_ff", "d_kv", "num_heads", "num_layers", "vocab_size", "is_gated_act")
 
 
@@ -80,7 +85,9 @@ def load_text_encoder(path, tokenizer=None):
     name = os.path.basename(os.fspath(path).rstrip("/\\"))
     check_encoder(name, shapes, files.config)
     if files.tokenizer is None and tokenizer is None:
-        raise ELLAError(f"{name} comes without a tokenizer.json or spiece.model; put one beside it or give `tokenizer`.")
+        raise ELLAError(
+            f"{name} comes without a tokenizer.json or spiece.model; put one beside it or give `tokenizer`."
+        )
 
     from transformers import T5Config, T5EncoderModel  # slow to import, so only when a text encoder is loaded
 
@@ -139,7 +146,11 @@ def read_sizes(name, shapes, config_path):
             raise ELLAError(
                 f"{name} has a config.json with {key} {stated} and weights with {found}, so they belong to different models; download the folder again."
             )
-    return sizes | {key: config[key] for key in ("feed_forward_proj", "layer_norm_epsilon", "relative_attention_max_distance") if key in config}
+    return sizes | {
+        key: config[key]
+        for key in ("feed_forward_proj", "layer_norm_epsilon", "relative_attention_max_distance")
+        if key in config
+    }
 
 
 def read_weights(name, headers, expected):
@@ -151,10 +162,14 @@ def read_weights(name, headers, expected):
             source[key], shapes[key] = source[tied], shapes[tied]
     missing = [key for key in expected if key not in source]
     if missing:
-        raise ELLAError(f"{name} lacks {len(missing)} of the encoder's {len(expected)} tensors (first: {missing[0]}); download it again.")
+        raise ELLAError(
+            f"{name} lacks {len(missing)} of the encoder's {len(expected)} tensors (first: {missing[0]}); download it again."
+        )
     for key, tensor in expected.items():
         if shapes[key] != tuple(tensor.shape):
-            raise ELLAError(f"{name} has {key} of shape {shapes[key]} where {tuple(tensor.shape)} is expected; download it again.")
+            raise ELLAError(
+                f"{name} has {key} of shape {shapes[key]} where {tuple(tensor.shape)} is expected; download it again."
+            )
     weights = {}
     for header in headers:
         with safe_open(header.path, "pt") as file:

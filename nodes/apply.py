@@ -16,10 +16,14 @@ class ELLAApplyConditioning(io.ComfyNode):
             description="Gives the model ELLA's tokens for the prompts, new ones at every denoising step. Works with every sampler and scheduler; no steps or sigmas to wire.",
             search_aliases=["ella", "apply ella", "long prompt", "dense prompt", "prompt following", "t5"],
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.5 model, with LoRAs and other patches as you like."),
+                io.Model.Input(
+                    "model", tooltip="A Stable Diffusion 1.5 model, with LoRAs and other patches as you like."
+                ),
                 ELLA.Input("ella", tooltip="The connector from Load ELLA."),
                 io.Conditioning.Input("positive", tooltip="What you want to see, from T5 Text Encode."),
-                io.Conditioning.Input("negative", optional=True, tooltip="What you do not want to see, from T5 Text Encode."),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="What you do not want to see, from T5 Text Encode."
+                ),
                 io.Conditioning.Input(
                     "clip_positive",
                     optional=True,
@@ -33,7 +37,9 @@ class ELLAApplyConditioning(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output(tooltip="The model to sample with; the one you wired in stays as it was."),
-                io.Conditioning.Output(display_name="positive", tooltip="For the sampler's positive, or any conditioning node before it."),
+                io.Conditioning.Output(
+                    display_name="positive", tooltip="For the sampler's positive, or any conditioning node before it."
+                ),
                 io.Conditioning.Output(display_name="negative", tooltip="For the sampler's negative."),
             ],
         )

@@ -84,7 +84,9 @@ def make_controlnet(path, seed=6, dtype=torch.float16):
     from comfy.cldm.cldm import ControlNet
 
     config = {key: value for key, value in UNET.items() if key not in ("out_channels", "transformer_depth_output")}
-    network = ControlNet(**config, hint_channels=3, operations=comfy.ops.disable_weight_init, device=torch.device("meta"))
+    network = ControlNet(
+        **config, hint_channels=3, operations=comfy.ops.disable_weight_init, device=torch.device("meta")
+    )
     save(random_weights(network, seed, dtype=dtype), path)
 
 
@@ -120,7 +122,13 @@ def make_text_encoder(path, num_layers=2, seed=5):
     from transformers import T5Config, T5EncoderModel
 
     config = T5Config(
-        d_model=2048, d_ff=5120, d_kv=64, num_heads=32, num_layers=num_layers, vocab_size=32128, feed_forward_proj="gated-gelu"
+        d_model=2048,
+        d_ff=5120,
+        d_kv=64,
+        num_heads=32,
+        num_layers=num_layers,
+        vocab_size=32128,
+        feed_forward_proj="gated-gelu",
     )
     with torch.device("meta"):
         encoder = T5EncoderModel(config)

@@ -95,7 +95,9 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
     disable_offload = True
 
     def __init__(self, encoder, device="cpu", dtype=None, model_options={}):
-        super().__init__(name=NAME, clip_model=lambda **_: T5WeightedEncoder(encoder), device=device, dtype=torch.float16)
+        super().__init__(
+            name=NAME, clip_model=lambda **_: T5WeightedEncoder(encoder), device=device, dtype=torch.float16
+        )
         self.to(device)
 
     def encode_token_weights(self, token_weight_pairs):

@@ -93,7 +93,11 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
     for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
         prompts = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
         tokens = middle_tokens(ella, prompts)  # (N, Q, W)
-        conds = {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES} if "model_conds" in options else {}
+        conds = (
+            {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES}
+            if "model_conds" in options
+            else {}
+        )
         conds[TOKENS] = TimestepTokens(torch.arange(len(prompts))[:, None], prompts, connector, tokens)
         merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
         if clip_tokens is None:
@@ -113,7 +117,9 @@ def without_padding(states):
 
 def tokens_made(conditioning):
     """The TimestepTokens of a CONDITIONING that Apply ELLA made."""
-    return tuple(options["model_conds"][TOKENS] for _, options in conditioning if TOKENS in options.get("model_conds", {}))
+    return tuple(
+        options["model_conds"][TOKENS] for _, options in conditioning if TOKENS in options.get("model_conds", {})
+    )
 
 
 def settle_tokens(entry, made):
@@ -134,7 +140,11 @@ def settle_tokens(entry, made):
             start = position_of(prompt.tokens, context.cond)
             if start is not None:
                 count = prompt.tokens.shape[1]
-                tokens, before, after = context.cond[:, start : start + count], context.cond[:, :start], context.cond[:, start + count :]
+                tokens, before, after = (
+                    context.cond[:, start : start + count],
+                    context.cond[:, :start],
+                    context.cond[:, start + count :],
+                )
                 conds |= {TOKENS: prompt, "c_crossattn": context._copy_with(torch.cat([tokens, before, after], dim=1))}
                 return entry | {"model_conds": conds}
         return entry
@@ -156,7 +166,14 @@ def position_of(tokens, context):
         return None
     tokens = tokens.to(context).repeat(len(context) // len(tokens), 1, 1)
     first = (context[:, : context.shape[1] - count + 1] == tokens[:, :1]).all(dim=-1).all(dim=0)  # (T - Q + 1,)
-    return next((start for start in first.nonzero().flatten().tolist() if torch.equal(context[:, start : start + count], tokens)), None)
+    return next(
+        (
+            start
+            for start in first.nonzero().flatten().tolist()
+            if torch.equal(context[:, start : start + count], tokens)
+        ),
+        None,
+    )
 
 
 def pair_entries(conditioning, clip_conditioning):

@@ -46,7 +46,9 @@ def encoder_paths():
             for folder, _, _ in os.walk(root, followlinks=True):
                 for prefix in config_prefixes(folder):
                     path = os.path.join(folder, prefix.rstrip("_"))
-                    found.setdefault(os.path.relpath(path, root) if path != root else os.path.basename(root), path.rstrip(os.sep))
+                    found.setdefault(
+                        os.path.relpath(path, root) if path != root else os.path.basename(root), path.rstrip(os.sep)
+                    )
         for name in folder_paths.get_filename_list(folder_name):
             if os.path.splitext(name)[1].lower() in EXTENSIONS:
                 found.setdefault(name, folder_paths.get_full_path(folder_name, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import comfy.model_sampling
-import torch
 
 # Continuous types: their timestep() is a function of sigma, not a step of 0..999.
 CONTINUOUS = (comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.ModelSamplingDiscreteEDM)

@@ -41,7 +41,9 @@ class Server:
             return json.load(response)
 
     def post(self, path, body):
-        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request) as response:
             return json.loads(response.read() or "null")
 
@@ -139,7 +141,13 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        arguments = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ]
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
@@ -151,11 +159,17 @@ def page(browser, server):
     context = browser.new_context(viewport={"width": 1600, "height": 900}, locale="en-US")
     page = context.new_page()
     # The frontend asks hosts outside; whatever is not this server fails at once.
-    page.route("**/*", lambda route: route.continue_() if route.request.url.startswith((server.address, "data:", "blob:")) else route.abort())
+    page.route(
+        "**/*",
+        lambda route: (
+            route.continue_() if route.request.url.startswith((server.address, "data:", "blob:")) else route.abort()
+        ),
+    )
     server.post("/settings", {"Comfy.Minimap.Visible": False})
     page.goto(server.address)
     page.wait_for_function(
-        "() => window.app && window.app.extensionManager && window.LiteGraph?.registered_node_types['LoadELLA']", timeout=120000
+        "() => window.app && window.app.extensionManager && window.LiteGraph?.registered_node_types['LoadELLA']",
+        timeout=120000,
     )
     page.wait_for_timeout(1500)
     page.keyboard.press("Escape")

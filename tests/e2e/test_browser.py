@@ -23,7 +23,9 @@ def test_a_template_opens_with_every_node_and_wire(page, screenshot, name):
     nodes = page.evaluate("() => window.app.graph.nodes.map(node => [node.type, node.has_errors === true])")
     assert sorted(kind for kind, _ in nodes) == sorted(node["type"] for node in graph["nodes"])
     assert not any(errors for _, errors in nodes)
-    missing = page.evaluate("() => window.app.graph.nodes.filter(n => !window.LiteGraph.registered_node_types[n.type] && !['MarkdownNote','Note'].includes(n.type)).map(n => n.type)")
+    missing = page.evaluate(
+        "() => window.app.graph.nodes.filter(n => !window.LiteGraph.registered_node_types[n.type] && !['MarkdownNote','Note'].includes(n.type)).map(n => n.type)"
+    )
     assert missing == []
     assert page.evaluate("() => [...window.app.graph.links.values()].length") == len(graph["links"])
     screenshot()
@@ -32,7 +34,9 @@ def test_a_template_opens_with_every_node_and_wire(page, screenshot, name):
 def test_a_run_queued_in_the_browser_shows_its_picture(page, server, workflow, screenshot):
     load(page, workflow("ella_txt2img.json"))
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
-    page.wait_for_function("() => Object.values(window.app.nodeOutputs).some(output => output.images?.length)", timeout=180000)
+    page.wait_for_function(
+        "() => Object.values(window.app.nodeOutputs).some(output => output.images?.length)", timeout=180000
+    )
     page.wait_for_timeout(1500)
     screenshot()
 
@@ -41,7 +45,11 @@ def test_dropping_the_picture_brings_the_graph_back(page, server, workflow):
     graph = workflow("ella_txt2img.json")
     load(page, graph)
     api = page.evaluate("async () => (await window.app.graphToPrompt())")
-    history = server.finished(server.post("/prompt", {"prompt": api["output"], "extra_data": {"extra_pnginfo": {"workflow": api["workflow"]}}})["prompt_id"])
+    history = server.finished(
+        server.post(
+            "/prompt", {"prompt": api["output"], "extra_data": {"extra_pnginfo": {"workflow": api["workflow"]}}}
+        )["prompt_id"]
+    )
     picture = server.picture(history)
     page.evaluate("() => window.app.graph.clear()")
     page.evaluate(

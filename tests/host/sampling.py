@@ -1,6 +1,5 @@
 """Runs of the host's samplers that record what the UNet attends to, and the same by brute force."""
 
-import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 
@@ -69,7 +68,20 @@ def latent(size=8, batch=1, channels=4, seed=7):
     return {"samples": torch.randn(batch, channels, size, size, generator=generator) * 0.5}
 
 
-def ksample(host, model, positive, negative, *, sampler="euler", scheduler="normal", steps=4, cfg=7.0, denoise=1.0, seed=3, image=None):
+def ksample(
+    host,
+    model,
+    positive,
+    negative,
+    *,
+    sampler="euler",
+    scheduler="normal",
+    steps=4,
+    cfg=7.0,
+    denoise=1.0,
+    seed=3,
+    image=None,
+):
     """Latent of the host's own KSampler node."""
     return host.run(
         "KSampler",

@@ -16,18 +16,28 @@ def mask(side=64):
 # Each takes the host and two CONDITIONINGs and gives one.
 ARRANGEMENTS = {
     "combine": lambda host, a, b: host.run("ConditioningCombine", conditioning_1=a, conditioning_2=b)[0],
-    "area": lambda host, a, b: a
-    + host.run("ConditioningSetArea", conditioning=b, width=32, height=64, x=32, y=0, strength=0.8)[0],
-    "area percentage": lambda host, a, b: a
-    + host.run("ConditioningSetAreaPercentage", conditioning=b, width=0.5, height=1.0, x=0.0, y=0.0, strength=1.0)[0],
-    "mask": lambda host, a, b: a
-    + host.run("ConditioningSetMask", conditioning=b, mask=mask(), strength=1.0, set_cond_area="default")[0],
-    "mask bounds": lambda host, a, b: a
-    + host.run("ConditioningSetMask", conditioning=b, mask=mask(), strength=0.7, set_cond_area="mask bounds")[0],
-    "timestep range": lambda host, a, b: host.run("ConditioningSetTimestepRange", conditioning=a, start=0.0, end=0.5)[0]
-    + host.run("ConditioningSetTimestepRange", conditioning=b, start=0.5, end=1.0)[0],
-    "properties": lambda host, a, b: a
-    + host.run("ConditioningSetProperties", cond_NEW=b, strength=0.6, set_cond_area="default", mask=mask())[0],
+    "area": lambda host, a, b: (
+        a + host.run("ConditioningSetArea", conditioning=b, width=32, height=64, x=32, y=0, strength=0.8)[0]
+    ),
+    "area percentage": lambda host, a, b: (
+        a
+        + host.run("ConditioningSetAreaPercentage", conditioning=b, width=0.5, height=1.0, x=0.0, y=0.0, strength=1.0)[
+            0
+        ]
+    ),
+    "mask": lambda host, a, b: (
+        a + host.run("ConditioningSetMask", conditioning=b, mask=mask(), strength=1.0, set_cond_area="default")[0]
+    ),
+    "mask bounds": lambda host, a, b: (
+        a + host.run("ConditioningSetMask", conditioning=b, mask=mask(), strength=0.7, set_cond_area="mask bounds")[0]
+    ),
+    "timestep range": lambda host, a, b: (
+        host.run("ConditioningSetTimestepRange", conditioning=a, start=0.0, end=0.5)[0]
+        + host.run("ConditioningSetTimestepRange", conditioning=b, start=0.5, end=1.0)[0]
+    ),
+    "properties": lambda host, a, b: (
+        a + host.run("ConditioningSetProperties", cond_NEW=b, strength=0.6, set_cond_area="default", mask=mask())[0]
+    ),
     "default": lambda host, a, b: host.run(
         "ConditioningSetDefaultCombine",
         cond=host.run("ConditioningSetMask", conditioning=a, mask=mask(), strength=1.0, set_cond_area="default")[0],
@@ -240,4 +250,7 @@ def test_positive_only_with_clip_negative(host, model, ella, text_states, clip_c
 
 
 def test_negative_only(host, applied, clip_conds, forced):
-    assert relative(ksample(host, applied[0], clip_conds[0], applied[2]), ksample(host, forced, clip_conds[0], tagged(2))) < LATENT
+    assert (
+        relative(ksample(host, applied[0], clip_conds[0], applied[2]), ksample(host, forced, clip_conds[0], tagged(2)))
+        < LATENT
+    )

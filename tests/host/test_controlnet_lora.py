@@ -1,6 +1,5 @@
 """ControlNet, LoRA and hook LoRAs beside ELLA."""
 
-import comfy.controlnet
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -44,15 +43,15 @@ class ControlContexts:
 
 @pytest.mark.parametrize("where", ["before", "after"])
 @pytest.mark.parametrize("start, end", [(0.0, 1.0), (0.2, 0.7)])
-def test_the_controlnets_own_context(host, model, ella, text_states, prompt_states, control_net, oracle, where, start, end):
+def test_the_controlnets_own_context(
+    host, model, ella, text_states, prompt_states, control_net, oracle, where, start, end
+):
     apply = {"model": model, "ella": ella}
     if where == "before":
         positive, negative = control(host, *text_states, control_net, start, end)
         patched, positive, negative = host.run("ELLAApplyConditioning", **apply, positive=positive, negative=negative)
     else:
-        patched, *conds = host.run(
-            "ELLAApplyConditioning", **apply, positive=text_states[0], negative=text_states[1]
-        )
+        patched, *conds = host.run("ELLAApplyConditioning", **apply, positive=text_states[0], negative=text_states[1])
         positive, negative = control(host, *conds, control_net, start, end)
     recorded, seen = record_context(patched)
     with ControlContexts(control_net) as controlled:
@@ -186,21 +185,33 @@ def test_hook_lora_with_keyframes(host, checkpoint, ella, text_states, prompt_st
 
 
 @pytest.mark.parametrize("schedule_clip", [False, True])
-def test_clip_hooks_reach_the_appended_tokens(host, checkpoint, ella, text_states, oracle, prompt_states, lora, schedule_clip):
+def test_clip_hooks_reach_the_appended_tokens(
+    host, checkpoint, ella, text_states, oracle, prompt_states, lora, schedule_clip
+):
     """A CLIP scheduled by hook keyframes gives one entry per keyframe; each joins the ELLA prompt in its own range."""
     model, clip, _ = checkpoint
     hooks = keyframes(host, host.run("CreateHookLora", lora_name=lora, strength_model=1.0, strength_clip=1.0)[0])
     hooked = host.run("SetClipHooks", clip=clip, apply_to_conds=True, schedule_clip=schedule_clip, hooks=hooks)[0]
     words = host.run("CLIPTextEncode", clip=hooked, text="trigger words")[0]
     patched, positive, negative = host.run(
-        "ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0], negative=text_states[1], clip_positive=words
+        "ELLAApplyConditioning",
+        model=model,
+        ella=ella,
+        positive=text_states[0],
+        negative=text_states[1],
+        clip_positive=words,
     )
     assert len(positive) == len(words)
     recorded, seen = record_context(patched)
     ksample(host, recorded, positive, negative)
     assert_exact(seen, oracle, *prompt_states)
     clip_recorded, clip_seen = record_context(model)
-    ksample(host, clip_recorded, words, words[:1] if not schedule_clip else host.run("CLIPTextEncode", clip=clip, text="")[0])
+    ksample(
+        host,
+        clip_recorded,
+        words,
+        words[:1] if not schedule_clip else host.run("CLIPTextEncode", clip=clip, text="")[0],
+    )
     assert len(seen) == len(clip_seen)
 
 

@@ -71,7 +71,9 @@ def test_second_pass_on_the_same_wires(host, applied, forced):
         upscaled = host.run(
             "LatentUpscale", samples={"samples": first}, upscale_method="bilinear", width=96, height=96, crop="disabled"
         )[0]
-        return ksample(host, a_model, positive, negative, image=upscaled, denoise=0.55, scheduler="karras", sampler="dpmpp_2m")
+        return ksample(
+            host, a_model, positive, negative, image=upscaled, denoise=0.55, scheduler="karras", sampler="dpmpp_2m"
+        )
 
     assert relative(two_passes(*applied), two_passes(forced, tagged(1), tagged(2))) < LATENT
 
@@ -115,7 +117,9 @@ def test_a_prompt_for_each_image(host, model, ella, text_states, prompts, oracle
     for index, states in enumerate(prompts):
         forced = brute_force(model, oracle, states, text_states[1][0][0])
         one = host.run("LatentFromBatch", samples=images, batch_index=index, length=1)[0]
-        assert relative(whole[index : index + 1], ksample(host, forced, tagged(1), tagged(2), image=one, steps=2)) < LATENT
+        assert (
+            relative(whole[index : index + 1], ksample(host, forced, tagged(1), tagged(2), image=one, steps=2)) < LATENT
+        )
 
 
 @pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform", "looped_uniform", "batched"])
@@ -123,7 +127,11 @@ def test_a_prompt_for_each_image(host, model, ella, text_states, prompts, oracle
 def test_context_windows_keep_each_frames_prompt(host, model, ella, text_states, prompts, oracle, schedule, fix):
     frames = [prompts[index % 4] for index in range(6)]
     patched, positive, negative = host.run(
-        "ELLAApplyConditioning", model=model, ella=ella, positive=batched(frames, text_states[0][0][1]), negative=text_states[1]
+        "ELLAApplyConditioning",
+        model=model,
+        ella=ella,
+        positive=batched(frames, text_states[0][0][1]),
+        negative=text_states[1],
     )
     inputs = {
         "context_length": 4, "context_overlap": 2, "context_schedule": schedule, "context_stride": 1,

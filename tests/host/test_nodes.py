@@ -62,7 +62,9 @@ def test_any_prompt_becomes_a_picture(host, model, ella, t5, case):
 def test_text_states_are_those_of_transformers(host, t5, data, name, kind, max_length):
     tensors, texts = data
     states, _ = states_of(host.run("T5TextEncode", clip=t5, text=texts[name], max_length=max_length)[0])
-    cosine = torch.nn.functional.cosine_similarity(states[0].double(), tensors[f"states.{name}.{kind}"].double(), dim=-1)
+    cosine = torch.nn.functional.cosine_similarity(
+        states[0].double(), tensors[f"states.{name}.{kind}"].double(), dim=-1
+    )
     assert states.dtype == torch.float16 and cosine.min() > 0.9995
 
 
@@ -178,13 +180,13 @@ def test_another_language_model(host, model, ella, text_states, width):
 
 
 def test_applied_twice(host, model, ella, applied):
-    fails(host, "already went through an Apply ELLA", "ELLAApplyConditioning", model=model, ella=ella, positive=applied[1])
+    fails(
+        host, "already went through an Apply ELLA", "ELLAApplyConditioning", model=model, ella=ella, positive=applied[1]
+    )
 
 
 def test_clip_in_t5_text_encode(host, checkpoint):
-    fails(
-        host, "where ELLA's text encoder is expected", "T5TextEncode", clip=checkpoint[1], text="a fox", max_length=0
-    )
+    fails(host, "where ELLA's text encoder is expected", "T5TextEncode", clip=checkpoint[1], text="a fox", max_length=0)
 
 
 @pytest.mark.parametrize("text", ["embedding:EasyNegative", "blurry, (embedding:bad_hands:1.2)"])

@@ -7,7 +7,7 @@ import comfy.model_management
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from sampling import LATENT, assert_exact, brute_force, ksample, latent, record_context, relative, tagged
+from sampling import LATENT, assert_exact, ksample, record_context, relative
 
 
 def fail_at(model, evaluation, error):
@@ -135,7 +135,9 @@ def test_several_devices_equal_one(host, applied, monkeypatch):
         pytest.skip("this host has no multi-GPU split")
     expected = ksample(host, *applied)
     devices = [torch.device("cpu"), torch.device("cpu:0")]
-    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: devices[exclude_current:])
+    monkeypatch.setattr(
+        comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: devices[exclude_current:]
+    )
     split = host.run("MultiGPU_WorkUnits", model=applied[0], max_gpus=2)[0]
     assert len(split.get_additional_models_with_key("multigpu")) == 1
     recorded, seen = record_context(split)

@@ -12,8 +12,14 @@ from sampling import LATENT, assert_exact, brute_force, ksample, record_context,
 SAMPLERS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc", "lcm")
 RUNS = sorted(
     {("euler", scheduler, denoise) for scheduler in comfy.samplers.SCHEDULER_NAMES for denoise in (1.0, 0.5)}
-    | {(s, scheduler, denoise) for s in SAMPLERS for scheduler in ("normal", "karras", "sgm_uniform") for denoise in (1.0, 0.5)}
+    | {
+        (s, scheduler, denoise)
+        for s in SAMPLERS
+        for scheduler in ("normal", "karras", "sgm_uniform")
+        for denoise in (1.0, 0.5)
+    }
 )
+
 
 def test_all_nine_schedulers_are_there():
     assert len(comfy.samplers.SCHEDULER_NAMES) == 9

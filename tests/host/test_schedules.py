@@ -18,7 +18,9 @@ def guider(host, model, positive, negative):
 def sample(host, guide, sigmas, image, noise=True, sampler="euler"):
     noise = host.run("RandomNoise", noise_seed=5)[0] if noise else host.run("DisableNoise")[0]
     sampler = host.run("KSamplerSelect", sampler_name=sampler)[0]
-    return host.run("SamplerCustomAdvanced", noise=noise, guider=guide, sampler=sampler, sigmas=sigmas, latent_image=image)[0]
+    return host.run(
+        "SamplerCustomAdvanced", noise=noise, guider=guide, sampler=sampler, sigmas=sigmas, latent_image=image
+    )[0]
 
 
 def align_your_steps(host, model):
@@ -84,10 +86,17 @@ def test_discrete_types_state_their_own_timestep(host, applied, forced, oracle, 
         return host.run("ModelSamplingDiscrete", model=a_model, sampling=sampling, zsnr=zsnr)[0]
 
     recorded, seen = record_context(patch(applied[0]))
-    found = ksample(host, recorded, *applied[1:], scheduler="sgm_uniform", sampler="lcm" if sampling == "lcm" else "euler")
+    found = ksample(
+        host, recorded, *applied[1:], scheduler="sgm_uniform", sampler="lcm" if sampling == "lcm" else "euler"
+    )
     assert_exact(seen, oracle, *oracle_prompts)
     expected = ksample(
-        host, patch(forced), tagged(1), tagged(2), scheduler="sgm_uniform", sampler="lcm" if sampling == "lcm" else "euler"
+        host,
+        patch(forced),
+        tagged(1),
+        tagged(2),
+        scheduler="sgm_uniform",
+        sampler="lcm" if sampling == "lcm" else "euler",
     )
     assert relative(found, expected) < LATENT
 

@@ -81,7 +81,10 @@ CONNECTORS = {
         changed(lambda s: s.update({MISSING: torch.zeros(7)})),
         rf"has {MISSING} of shape \(7,\) where \(128,\) is expected",
     ),
-    "flat latents": (changed(lambda s: s.update({"connector.latents": torch.zeros(96)})), "two dimensions are expected"),
+    "flat latents": (
+        changed(lambda s: s.update({"connector.latents": torch.zeros(96)})),
+        "two dimensions are expected",
+    ),
     "NaN": (changed(lambda s: s.update({"connector.latents": NAN})), "not finite in connector.latents"),
     "integer weights": (changed(lambda s: s.update({MISSING: torch.zeros(128, dtype=torch.int8)})), "as I8"),
     "heads that do not divide": (heads("5"), "5 attention heads"),
@@ -163,7 +166,10 @@ ENCODERS = {
     "UMT5 or Pile-T5": (edit_weights(umt5), "is a UMT5 or Pile-T5 encoder"),
     "config of another size": (edit_config(num_layers=24), "config.json with num_layers 24 and weights with 3"),
     "missing tensor": (edit_weights(lambda s: s.pop(QUERY)), f"lacks 1 of the encoder's 31 tensors .*{QUERY}"),
-    "misshapen tensor": (edit_weights(lambda s: s.update({QUERY: torch.zeros(2, 2)})), "where \\(32, 32\\) is expected"),
+    "misshapen tensor": (
+        edit_weights(lambda s: s.update({QUERY: torch.zeros(2, 2)})),
+        "where \\(32, 32\\) is expected",
+    ),
     "quantised": (edit_weights(lambda s: s.update({QUERY + ".scale_weight": torch.zeros(1)})), "is quantised"),
     "web page": (lambda f: (f / "model.safetensors").write_bytes(WEB_PAGE), "is a web page"),
     "Git LFS pointer": (lambda f: (f / "model.safetensors").write_bytes(LFS_POINTER), "is a Git LFS pointer"),

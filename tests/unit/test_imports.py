@@ -9,9 +9,25 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PACK = [REPO / "__init__.py", *(REPO / "nodes").rglob("*.py"), *(REPO / "ella_core").rglob("*.py")]
-HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths", "node_helpers", "nodes", "execution", "server"}
+HOST = {
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "comfy_extras",
+    "comfyui_version",
+    "folder_paths",
+    "node_helpers",
+    "nodes",
+    "execution",
+    "server",
+}
 CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops"}
-LAYERS = {"": {"nodes"}, "nodes": {"nodes", "ella_core", "ella_core.host"}, "ella_core.host": {"ella_core.host", "ella_core"}, "ella_core": {"ella_core"}}
+LAYERS = {
+    "": {"nodes"},
+    "nodes": {"nodes", "ella_core", "ella_core.host"},
+    "ella_core.host": {"ella_core.host", "ella_core"},
+    "ella_core": {"ella_core"},
+}
 
 
 def layer_of(parts):

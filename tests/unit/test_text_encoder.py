@@ -125,7 +125,9 @@ LAYOUTS = {
     "folder of prefixed files": lambda folder: with_prefix(folder, PREFIX) or folder,
     "sharded, prefixed": lambda folder: split_into_shards(folder) and (with_prefix(folder, PREFIX) or folder),
     "prefix that files share": lambda folder: with_prefix(folder, PREFIX) or folder / PREFIX.rstrip("_"),
-    "single prefixed file, tokenizer beside it": lambda folder: with_prefix(folder, PREFIX) or folder / (PREFIX + "model.safetensors"),
+    "single prefixed file, tokenizer beside it": lambda folder: (
+        with_prefix(folder, PREFIX) or folder / (PREFIX + "model.safetensors")
+    ),
 }
 
 
@@ -156,7 +158,10 @@ def test_decoder_weights_are_not_read(golden_folder, tmp_path, expected):
     folder = tmp_path / "whole"
     shutil.copytree(golden_folder, folder)
     weights = load_file(folder / "model.safetensors")
-    weights |= {"decoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(32, 32), "lm_head.weight": torch.zeros(9, 32)}
+    weights |= {
+        "decoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(32, 32),
+        "lm_head.weight": torch.zeros(9, 32),
+    }
     save_file(weights, folder / "model.safetensors")
     states = load_text_encoder(folder).read(tensors["ids.prompt.flexible"].tolist())
     assert cosine(states[0], tensors["states.prompt.flexible"]) > COSINE
@@ -170,8 +175,15 @@ def test_spiece_model_alone_is_a_tokenizer(golden_folder, tmp_path):
     (folder / "tokenizer.json").unlink()
     (tmp_path / "corpus.txt").write_text("a red fox reads a newspaper\nbeside a blue teapot\n" * 20)
     sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "corpus.txt"), model_prefix=str(folder / "spiece"), vocab_size=40,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, minloglevel=2,
+        input=str(tmp_path / "corpus.txt"),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=40,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
     )
     (folder / "spiece.vocab").unlink()
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
