@@ -110,8 +110,8 @@ def place_of(graph, prompt):
 
 def ignored_clip(graph, node, clip):
     return (
-        f"{graph.label(clip.node)} stays unwired, since {graph.label(node)} did not use its tokens; "
-        "wire it to clip_positive or clip_negative of Apply ELLA to add them"
+        f"{graph.label(clip.node)} is not wired to Apply ELLA, since {graph.label(node)} did not use its tokens; "
+        "wire it to clip_positive or clip_negative to add them"
     )
 
 

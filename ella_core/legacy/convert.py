@@ -29,7 +29,7 @@ def convert(graph):
     changes += convert_text_nodes(graph)
     changes += drop_nodes(graph, unused)
     changes += drop_feeders(graph, feeders)
-    return changes
+    return list(dict.fromkeys(changes))
 
 
 def schedule_feeders(graph):
