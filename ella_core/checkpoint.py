@@ -55,7 +55,8 @@ def read_config(header):
     heads = header.metadata.get("num_heads", header.metadata.get("heads", DEFAULT_HEADS))
     if not str(heads).isdecimal() or int(heads) == 0 or sizes["width"] % int(heads):
         raise ELLAError(
-            f"{name} states {heads} attention heads, which do not divide its width {sizes['width']}; correct num_heads in its metadata or {GET_ANOTHER}."
+            f"{name} states {heads} attention heads, which do not divide its width {sizes['width']}; correct num_heads "
+            f"in its metadata or {GET_ANOTHER}."
         )
     return ConnectorConfig(depth=depth, num_heads=int(heads), **sizes)
 
@@ -77,11 +78,13 @@ def check_tensors(header, expected):
     for key, tensor in expected.items():
         if header.shapes[key] != tuple(tensor.shape):
             raise ELLAError(
-                f"{name} has {key} of shape {header.shapes[key]} where {tuple(tensor.shape)} is expected; download it again or {GET_ANOTHER}."
+                f"{name} has {key} of shape {header.shapes[key]} where {tuple(tensor.shape)} is expected; download it "
+                f"again or {GET_ANOTHER}."
             )
         if header.dtypes[key] not in DTYPES:
             raise ELLAError(
-                f"{name} stores {key} as {header.dtypes[key]}, which the connector can't compute with; use a float16, bfloat16 or float32 file."
+                f"{name} stores {key} as {header.dtypes[key]}, which the connector can't compute with; use a float16, "
+                "bfloat16 or float32 file."
             )
 
 
@@ -102,7 +105,8 @@ def load_connector(path, operations=torch.nn):
     for key, weight in weights.items():
         if not weight.isfinite().all():
             raise ELLAError(
-                f"{os.path.basename(header.path)} holds values that are not finite in {key}, so every picture would be black; download it again or {GET_ANOTHER}."
+                f"{os.path.basename(header.path)} holds values that are not finite in {key}, so every picture would be "
+                f"black; download it again or {GET_ANOTHER}."
             )
     connector.load_state_dict(weights, strict=True, assign=True)
     return connector.requires_grad_(False).eval()

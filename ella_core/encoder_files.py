@@ -20,7 +20,7 @@ WHOLE_FOLDER = "download the whole folder models--google--flan-t5-xl--text_encod
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """Paths of a text encoder; `config` is None for a single weights file, `tokenizer` None where none lies beside it."""
+    """Paths of a text encoder; `config` is None for a single weights file, `tokenizer` where none lies beside it."""
 
     weights: tuple[str, ...]
     config: str | None = None
@@ -51,7 +51,8 @@ def find_encoder_files(path):
     if os.path.isfile(path):
         if not path.lower().endswith(".safetensors"):
             raise ELLAError(
-                f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors or its folder."
+                f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors "
+                "or its folder."
             )
         return EncoderFiles((path,), tokenizer=first_file(*siblings(path)))
     if os.path.isdir(path):
@@ -100,7 +101,8 @@ def folder_files(folder, prefix):
     missing = [name for name, shard in zip(names, shards) if shard is None]
     if missing:
         raise ELLAError(
-            f"{prefix or os.path.basename(folder) + '/'} lacks {len(missing)} of its {len(names)} weight files (first: {missing[0]}); download them into the same folder."
+            f"{prefix or os.path.basename(folder) + '/'} lacks {len(missing)} of its {len(names)} weight files (first: "
+            f"{missing[0]}); download them into the same folder."
         )
     return EncoderFiles(tuple(shards), config, tokenizer)
 

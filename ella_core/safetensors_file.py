@@ -36,11 +36,13 @@ def read_header(path):
         start = file.read(512)
     if start.startswith(b"version https://git-lfs"):
         raise ELLAError(
-            f"{name} is a Git LFS pointer of {size} bytes, not the model itself; download the file with the browser or run 'git lfs pull'."
+            f"{name} is a Git LFS pointer of {size} bytes, not the model itself; download the file with the browser or "
+            "run 'git lfs pull'."
         )
     if start.lstrip()[:1] == b"<":
         raise ELLAError(
-            f"{name} is a web page of {size:,} bytes, not a model; use the page's download button instead of saving the page."
+            f"{name} is a web page of {size:,} bytes, not a model; use the page's download button instead of saving "
+            "the page."
         )
     if start.startswith(b"PK\x03\x04") or start.startswith(b"\x80\x02"):
         raise ELLAError(
@@ -56,5 +58,6 @@ def read_header(path):
             return Header(path, shapes, dtypes, file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise ELLAError(
-            f"{name} can't be read as safetensors ({size:,} bytes on disk; {error}), so it is cut off or no model file; download it again."
+            f"{name} can't be read as safetensors ({size:,} bytes on disk; {error}), so it is cut off or no model "
+            "file; download it again."
         ) from error

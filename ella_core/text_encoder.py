@@ -76,8 +76,8 @@ class TextEncoder(torch.nn.Module):
 def load_text_encoder(path, tokenizer=None):
     """The T5 encoder at `path` as a TextEncoder: a Hugging Face folder, or one .safetensors file.
 
-    `tokenizer` is a tokenizer.json, a spiece.model, or a folder with a tokenizer.json, for weights that come without one. Decoder weights in the files are
-    not read. Raises ELLAError for files that are missing, damaged or of another model, before any weight is read.
+    `tokenizer` is a tokenizer.json, a spiece.model, or a folder with a tokenizer.json, for weights that come without
+    one. Decoder weights in the files are not read. Raises ELLAError for files that are missing, damaged or of another model, before any weight is read.
     """
     files = find_encoder_files(path)
     headers = [read_header(weights) for weights in files.weights]
@@ -144,7 +144,8 @@ def read_sizes(name, shapes, config_path):
         stated = config.get(key)
         if isinstance(found, int) and stated is not None and stated != found:
             raise ELLAError(
-                f"{name} has a config.json with {key} {stated} and weights with {found}, so they belong to different models; download the folder again."
+                f"{name} has a config.json with {key} {stated} and weights with {found}, so they belong to different "
+                "models; download the folder again."
             )
     return sizes | {
         key: config[key]
@@ -163,7 +164,8 @@ def read_weights(name, headers, expected):
     missing = [key for key in expected if key not in source]
     if missing:
         raise ELLAError(
-            f"{name} lacks {len(missing)} of the encoder's {len(expected)} tensors (first: {missing[0]}); download it again."
+            f"{name} lacks {len(missing)} of the encoder's {len(expected)} tensors (first: {missing[0]}); download it "
+            "again."
         )
     for key, tensor in expected.items():
         if shapes[key] != tuple(tensor.shape):

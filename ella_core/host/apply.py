@@ -9,8 +9,8 @@ from .sampler_patch import patch_model, remember_tokens
 def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_negative=None):
     """MODEL, connector and prompts -> (patched MODEL, positive, negative).
 
-    `positive` and `negative` are CONDITIONING of text states, `clip_positive` and `clip_negative` of CLIP tokens that are
-    appended. Without `negative` the third result is `clip_negative`, which may be None. The given MODEL is not changed.
+    `positive` and `negative` are CONDITIONING of text states, `clip_positive` and `clip_negative` of CLIP tokens that
+    are appended. Without `negative` the third result is `clip_negative`, which may be None. The given MODEL is not changed.
     Raises ELLAError where the model, the connector and the prompts don't fit each other.
     """
     model, connector = patch_model(model, ella)

@@ -46,7 +46,8 @@ class ELLATokenizer(comfy.sd1_clip.SD1Tokenizer):
         embedding = EMBEDDING_WORD.search(text)
         if embedding:
             raise ELLAError(
-                f"The prompt for T5 contains {embedding.group()}, and textual embeddings belong to CLIP; write it in a CLIP Text Encode and wire that to clip_positive or clip_negative of Apply ELLA."
+                f"The prompt for T5 contains {embedding.group()}, and textual embeddings belong to CLIP; write it in a "
+                "CLIP Text Encode and wire that to clip_positive or clip_negative of Apply ELLA."
             )
         tokens = super().tokenize_with_weights(text, return_word_ids, **kwargs)
         if max_length > 0:
@@ -79,7 +80,8 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
     def set_clip_options(self, options):
         if options.get("layer") is not None:
             raise ELLAError(
-                "CLIP Set Last Layer is wired to ELLA's text encoder, and the connector only knows the last layer; wire it to the checkpoint's CLIP instead."
+                "CLIP Set Last Layer is wired to ELLA's text encoder, and the connector only knows the last layer; "
+                "wire it to the checkpoint's CLIP instead."
             )
 
     def reset_clip_options(self):
@@ -90,7 +92,7 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
 
 
 class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
-    """What a host CLIP holds: float16 whatever the host's flags say, moved whole because its layers are transformers'."""
+    """What a host CLIP holds: float16 whatever the host's flags, moved whole because its layers are transformers'."""
 
     disable_offload = True
 
@@ -106,7 +108,7 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
 
 
 def load_clip(path):
-    """Host CLIP of the text encoder at `path`, see `load_text_encoder`, with the host's T5 tokenizer where it has none."""
+    """Host CLIP of the text encoder at `path`, see `load_text_encoder`; the host's T5 tokenizer where it has none."""
     host_tokenizer = os.path.join(os.path.dirname(comfy.text_encoders.__path__[0]), "text_encoders", "t5_tokenizer")
     encoder = load_text_encoder(path, tokenizer=host_tokenizer)
     target = SimpleNamespace(
@@ -131,6 +133,7 @@ def encode_prompt(clip, text, max_length=0):
     """
     if not isinstance(clip.tokenizer, ELLATokenizer):
         raise ELLAError(
-            f"T5 Text Encode got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is expected; wire it from Load ELLA Text Encoder."
+            f"T5 Text Encode got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is "
+            "expected; wire it from Load ELLA Text Encoder."
         )
     return clip.encode_from_tokens_scheduled(clip.tokenize(text, max_length=max_length))

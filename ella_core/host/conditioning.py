@@ -25,7 +25,8 @@ class UnappliedTextStates(comfy.conds.CONDRegular):
 
     def process_cond(self, batch_size, **kwargs):
         raise ELLAError(
-            "Text states of ELLA's text encoder reached a sampler directly; wire them to Apply ELLA and use its positive and negative."
+            "Text states of ELLA's text encoder reached a sampler directly; wire them to Apply ELLA and use its "
+            "positive and negative."
         )
 
 
@@ -48,7 +49,8 @@ class TimestepTokens(comfy.conds.CONDRegular):
 
     def process_cond(self, batch_size, **kwargs):
         raise ELLAError(
-            "A conditioning of Apply ELLA is sampled with a model that did not come from it; wire the MODEL output of Apply ELLA to the sampler."
+            "A conditioning of Apply ELLA is sampled with a model that did not come from it; wire the MODEL output of "
+            "Apply ELLA to the sampler."
         )
 
 
@@ -64,17 +66,22 @@ def check_text_states(conditioning, input_name, ella):
         conds = options.get("model_conds", {})
         if TOKENS in conds:
             raise ELLAError(
-                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire a T5 Text Encode there, and use one Apply ELLA per prompt."
+                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire a T5 Text Encode there, and use "
+                "one Apply ELLA per prompt."
             )
         found = states.shape[-1]
         if found != text_dim:
             raise ELLAError(
-                f"{input_name} of Apply ELLA is {found} wide, {'as from another language model' if TEXT_STATES in conds else 'as from a CLIP'}, and {connector_name(ella)} reads text states of width {text_dim}; load the language model it was trained with (FLAN-T5-XL has 2048) with Load ELLA Text Encoder."
+                f"{input_name} of Apply ELLA is {found} wide, "
+                f"{'as from another language model' if TEXT_STATES in conds else 'as from a CLIP'}, and "
+                f"{connector_name(ella)} reads text states of width {text_dim}; load the language model it was trained "
+                "with (FLAN-T5-XL has 2048) with Load ELLA Text Encoder."
             )
-        # SDXL's CLIP is as wide as FLAN-T5-XL; nodes that rebuild conditionings may drop the mark, not the pooled width.
+        # SDXL's CLIP is as wide as FLAN-T5-XL. Nodes that rebuild conditionings may drop the mark, not this width.
         if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
             raise ELLAError(
-                f"{input_name} of Apply ELLA comes from a CLIP with a pooled output of {pooled_width(options)}, where text states are expected; use Load ELLA Text Encoder and T5 Text Encode."
+                f"{input_name} of Apply ELLA comes from a CLIP with a pooled output of {pooled_width(options)}, where "
+                "text states are expected; use Load ELLA Text Encoder and T5 Text Encode."
             )
 
 
@@ -110,7 +117,7 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
 
 
 def without_padding(states):
-    """Text states (1, T, text_dim) without zeros at the end, which nodes append that batch prompts of several lengths."""
+    """Text states (1, T, text_dim) without the zeros at the end by which nodes batch prompts of several lengths."""
     used = states[0].any(dim=-1).nonzero()
     return states[:, : int(used[-1]) + 1] if len(used) else states
 
@@ -126,9 +133,9 @@ def settle_tokens(entry, made):
     """A processed condition as a run may use it: what other nodes did to ELLA's tokens is kept, found or refused.
 
     `made` are the TimestepTokens of the Apply ELLA nodes on the model. Zeroed tokens stay zero at every timestep.
-    Tokens that a node appended to others (ConditioningConcat with ELLA as `conditioning_from`) are found by value and put
-    first; the order of tokens means nothing to attention. Raises ELLAError for tokens that were blended or scaled, which
-    would otherwise be overwritten at the first step.
+    Tokens that a node appended to others (ConditioningConcat with ELLA as `conditioning_from`) are found by value and
+    put first; the order of tokens means nothing to attention. Raises ELLAError for tokens that were blended or scaled,
+    which would otherwise be overwritten at the first step.
     """
     context = entry["model_conds"].get("c_crossattn")
     if context is None:
@@ -154,7 +161,8 @@ def settle_tokens(entry, made):
         return entry | {"model_conds": conds}
     if position_of(prompt.tokens, tokens) is None:
         raise ELLAError(
-            "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they change at every step; wire such a node between T5 Text Encode and Apply ELLA."
+            "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they "
+            "change at every step; wire such a node between T5 Text Encode and Apply ELLA."
         )
     return entry
 
@@ -187,7 +195,8 @@ def pair_entries(conditioning, clip_conditioning):
     if len(conditioning) == len(clip_conditioning):
         return list(zip(conditioning, clip_conditioning))
     raise ELLAError(
-        f"Apply ELLA got {len(conditioning)} ELLA prompts and {len(clip_conditioning)} CLIP prompts to join; give one CLIP prompt, or as many as ELLA prompts."
+        f"Apply ELLA got {len(conditioning)} ELLA prompts and {len(clip_conditioning)} CLIP prompts to join; give one "
+        "CLIP prompt, or as many as ELLA prompts."
     )
 
 

@@ -33,13 +33,14 @@ def connector_path(name):
     path = folder_paths.get_full_path(CONNECTORS, name)
     if path is None:
         raise ELLAError(
-            f"{name} was not found in the model folder {CONNECTORS}; put ella-sd1.5-tsc-t5xl.safetensors (huggingface.co/QQGYLab/ELLA) into models/{CONNECTORS}, then choose it."
+            f"{name} was not found in the model folder {CONNECTORS}; put ella-sd1.5-tsc-t5xl.safetensors "
+            f"(huggingface.co/QQGYLab/ELLA) into models/{CONNECTORS}, then choose it."
         )
     return path
 
 
 def encoder_paths():
-    """Text encoders by name: single .safetensors files, folders with a config.json, and prefixes that downloads share."""
+    """Text encoders by name: .safetensors files, folders with a config.json, and prefixes that downloads share."""
     found = {}
     for folder_name in ENCODERS:
         for root in folder_paths.get_folder_paths(folder_name):
@@ -60,6 +61,8 @@ def encoder_path(name):
     path = encoder_paths().get(name)
     if path is None:
         raise ELLAError(
-            f"{name} was not found in the model folders {' or '.join(ENCODERS)}; put the folder models--google--flan-t5-xl--text_encoder (huggingface.co/QQGYLab/ELLA) or its model.safetensors there, then choose it."
+            f"{name} was not found in the model folders {' or '.join(ENCODERS)}; put the folder "
+            "models--google--flan-t5-xl--text_encoder (huggingface.co/QQGYLab/ELLA) or its model.safetensors there, "
+            "then choose it."
         )
     return path

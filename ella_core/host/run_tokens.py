@@ -22,7 +22,7 @@ class RunTokens:
         self.timed = {}
 
     def at(self, text_states, timestep, connector, dtype, like):
-        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, computed in `dtype`, kept as the tensor `like`."""
+        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, computed in `dtype`, kept as `like` is."""
         prompt = (id(text_states), id(connector))
         if (prompt, timestep) not in self.tokens:
             steps = self.steps if timestep in self.steps else [timestep]

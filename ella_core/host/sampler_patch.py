@@ -29,11 +29,13 @@ def check_model(model, ella):
         context_dim = context_dim[0]
     if context_dim is None:
         raise ELLAError(
-            f"The model ({name}) has no cross-attention of a UNet, and {connector_name(ella)} makes tokens of width {width} for one; use a Stable Diffusion 1.5 checkpoint."
+            f"The model ({name}) has no cross-attention of a UNet, and {connector_name(ella)} makes tokens of width "
+            f"{width} for one; use a Stable Diffusion 1.5 checkpoint."
         )
     if context_dim != width:
         raise ELLAError(
-            f"The model ({name}) attends to tokens of width {context_dim} and {connector_name(ella)} makes tokens of width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5)."
+            f"The model ({name}) attends to tokens of width {context_dim} and {connector_name(ella)} makes tokens of "
+            f"width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5)."
         )
 
 
