@@ -42,6 +42,7 @@ comfyui, base, pack = sys.argv[1:]
 sys.path.insert(0, comfyui)
 from comfy.cli_args import args
 args.cpu, args.base_directory, args.disable_api_nodes = True, base, True
+import utils.install_util  # before nodes.py puts the folder comfy, which has a utils.py, on the path
 import nodes, server
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
@@ -50,6 +51,7 @@ before = set(nodes.NODE_CLASS_MAPPINGS)
 assert loop.run_until_complete(nodes.load_custom_node(pack, module_parent="custom_nodes"))
 print(json.dumps(sorted(set(nodes.NODE_CLASS_MAPPINGS) - before)))
 """
+
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # comfy-cli's own use of pathspec
 
 
