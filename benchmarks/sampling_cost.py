@@ -126,7 +126,7 @@ def scaling(model, ella, prompts, steps, batch):
     def run():
         tokens = RunTokens(schedule)
         for one in states:
-            tokens.at(one, 999, ella.model, dtype, like)
+            tokens.at(one, 999, ella, dtype, like)
 
     run()
     return compare.seconds(run)

@@ -77,7 +77,8 @@ def load_text_encoder(path, tokenizer=None):
     """The T5 encoder at `path` as a TextEncoder: a Hugging Face folder, or one .safetensors file.
 
     `tokenizer` is a tokenizer.json, a spiece.model, or a folder with a tokenizer.json, for weights that come without
-    one. Decoder weights in the files are not read. Raises ELLAError for files that are missing, damaged or of another model, before any weight is read.
+    one. Decoder weights in the files are not read. Raises ELLAError for files that are missing, damaged or of another
+    model, before any weight is read.
     """
     files = find_encoder_files(path)
     headers = [read_header(weights) for weights in files.weights]

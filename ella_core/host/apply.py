@@ -10,7 +10,8 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     """MODEL, connector and prompts -> (patched MODEL, positive, negative).
 
     `positive` and `negative` are CONDITIONING of text states, `clip_positive` and `clip_negative` of CLIP tokens that
-    are appended. Without `negative` the third result is `clip_negative`, which may be None. The given MODEL is not changed.
+    are appended. Without `negative` the third result is `clip_negative`, which may be None. The given MODEL is not
+    changed.
     Raises ELLAError where the model, the connector and the prompts don't fit each other.
     """
     model, connector = patch_model(model, ella)

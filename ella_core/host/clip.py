@@ -71,13 +71,18 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
     def __init__(self, encoder):
         super().__init__()
         self.encoder = encoder
+        self.execution_device = None
 
     def encode(self, tokens):
+        # On a small GPU the host may have loaded a part only, and transformers' layers don't fetch the rest themselves.
+        if len({weight.device for weight in self.encoder.parameters()}) > 1:
+            self.encoder.to(self.execution_device)
         # One by one, so that a prompt's own states never depend on what else is in the batch.
         states = torch.cat([self.encoder.read(ids) for ids in tokens])  # (sections, T, text_dim) float16
         return states, torch.zeros(1, self.encoder.text_dim)
 
     def set_clip_options(self, options):
+        self.execution_device = options.get("execution_device", self.execution_device)
         if options.get("layer") is not None:
             raise ELLAError(
                 "CLIP Set Last Layer is wired to ELLA's text encoder, and the connector only knows the last layer; "

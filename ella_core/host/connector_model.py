@@ -37,7 +37,7 @@ def connector_name(patcher):
 
 
 def compute_dtype(model):
-    """What the connector computes in beside a BaseModel: float16 for a float16 UNet, as in the paper's code, or float32.
+    """What the connector computes in beside a BaseModel: float16 for a float16 UNet as in the paper's code, or float32.
 
     bfloat16 keeps three digits, too few for the connector, and costs nothing to avoid at its size.
     """

@@ -21,22 +21,26 @@ class RunTokens:
         self.tokens = {}
         self.timed = {}
 
-    def at(self, text_states, timestep, connector, dtype, like):
-        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep, computed in `dtype`, kept as `like` is."""
+    def at(self, text_states, timestep, ella, dtype, like):
+        """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep by the connector of the ModelPatcher `ella`.
+
+        Computed in `dtype` on its device, kept in the dtype and on the device of `like`.
+        """
+        connector, device = ella.model, ella.load_device
         prompt = (id(text_states), id(connector))
         if (prompt, timestep) not in self.tokens:
             steps = self.steps if timestep in self.steps else [timestep]
-            states = text_states.to(connector.connector.latents.device, dtype)
+            states = text_states.to(device, dtype)
             for chunk in chunks(steps, steps_at_once(connector.config, states.shape[1], dtype)):
-                tokens = connector.tokens(states, self.time(chunk, connector, dtype)).to(like)  # (S, Q, W)
+                tokens = connector.tokens(states, self.time(chunk, connector, device, dtype)).to(like)  # (S, Q, W)
                 # The text states are kept with their tokens, so that no other prompt can get their id within the run.
                 self.tokens.update({(prompt, step): (one, text_states) for step, one in zip(chunk, tokens.split(1))})
         return self.tokens[prompt, timestep][0]
 
-    def time(self, steps, connector, dtype):
+    def time(self, steps, connector, device, dtype):
         key = (tuple(steps), id(connector))
         if key not in self.timed:
-            timesteps = torch.tensor(steps, device=connector.connector.latents.device)
+            timesteps = torch.tensor(steps, device=device)
             self.timed[key] = connector.read_time(timesteps, dtype)
         return self.timed[key]
 

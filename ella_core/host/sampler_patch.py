@@ -102,7 +102,7 @@ def entry_at(entry, model, run, timesteps):
         pairs = [(states, timesteps[0]) for states in prompts]
     else:
         pairs = [(prompts[image % len(prompts)], step) for image, step in enumerate(timesteps)]
-    tokens = [run.at(states, step, ella.model, dtype, context.cond) for states, step in pairs]
+    tokens = [run.at(states, step, ella, dtype, context.cond) for states, step in pairs]
     tokens = tokens[0] if len(tokens) == 1 else torch.cat(tokens)  # (N, Q, W)
     if context.cond.shape[1] > tokens.shape[1]:
         appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
