@@ -85,6 +85,7 @@ def load_text_encoder(path, tokenizer=None):
     shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
     name = os.path.basename(os.fspath(path).rstrip("/\\"))
     check_encoder(name, shapes, files.config)
+    check_precision(name, headers)
     if files.tokenizer is None and tokenizer is None:
         raise ELLAError(
             f"{name} comes without a tokenizer.json or spiece.model; put one beside it or give `tokenizer`."
@@ -110,8 +111,17 @@ def check_encoder(name, shapes, config_path):
         raise ELLAError(f"{name} is {kind}, where {EXPECTED}.")
     if BIAS.format(1) in shapes:
         raise ELLAError(f"{name} is a UMT5 or Pile-T5 encoder (a position bias in every block), where {EXPECTED}.")
-    if any(key.endswith((".scale_weight", ".weight_scale", ".comfy_quant", "scaled_fp8")) for key in shapes):
-        raise ELLAError(f"{name} is quantised, and the connector only knows float16 text states; {EXPECTED}.")
+
+
+def check_precision(name, headers):
+    """Raises ELLAError for quantised weights, which give other text states than those the connector was trained on."""
+    for header in headers:
+        for key, dtype in header.dtypes.items():
+            if dtype not in ("F16", "BF16", "F32") or key.endswith((".scale_weight", ".weight_scale", ".comfy_quant")):
+                raise ELLAError(
+                    f"{name} is quantised ({key} is {dtype}), and the connector only knows float16 text states; "
+                    f"{EXPECTED}."
+                )
 
 
 def read_json(path):

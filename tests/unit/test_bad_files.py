@@ -171,6 +171,7 @@ ENCODERS = {
         "where \\(32, 32\\) is expected",
     ),
     "quantised": (edit_weights(lambda s: s.update({QUERY + ".scale_weight": torch.zeros(1)})), "is quantised"),
+    "float8": (edit_weights(lambda s: s.update({QUERY: s[QUERY].to(torch.float8_e4m3fn)})), "is quantised .*F8_E4M3"),
     "web page": (lambda f: (f / "model.safetensors").write_bytes(WEB_PAGE), "is a web page"),
     "Git LFS pointer": (lambda f: (f / "model.safetensors").write_bytes(LFS_POINTER), "is a Git LFS pointer"),
 }
