@@ -14,7 +14,7 @@ from .schema import ComfyAPI, io
 
 @dataclass(frozen=True)
 class Replacement:
-    """One old node id; `inputs` are {ours: theirs}, `set_values` {ours: value}, `widgets` in the order of widgets_values."""
+    """One old node id; `inputs` are {ours: theirs}, `set_values` {ours: value}, `widgets` as their values are saved."""
 
     old: str
     new: str
@@ -27,7 +27,10 @@ class Replacement:
 REPLACEMENTS = [
     Replacement("ELLALoader", "LoadELLA", {"ella_name": "name"}, widgets=["name"]),
     Replacement(
-        "T5TextEncoderLoader #ELLA", "LoadELLATextEncoder", {"text_encoder_name": "name"}, widgets=["name", "max_length", "dtype"]
+        "T5TextEncoderLoader #ELLA",
+        "LoadELLATextEncoder",
+        {"text_encoder_name": "name"},
+        widgets=["name", "max_length", "dtype"],
     ),
     Replacement(
         "T5TextEncode #ELLA",
@@ -53,8 +56,8 @@ async def register_replacements():
     for entry in REPLACEMENTS:
         inputs = [{"new_id": new, "old_id": old} for new, old in entry.inputs.items()]
         inputs += [{"new_id": new, "set_value": value} for new, value in entry.set_values.items()]
-        # The editor needs to be told of outputs as soon as it is told of inputs, and "0" is as good an index to it as 0.
-        # The host's own replacing of saved prompts compares with numbers, so it leaves outputs alone, which keep their
-        # places: following a wire, it would look for its end by the old name after it renamed that input.
+        # The editor must be told of outputs as soon as it is told of inputs, and "0" is as good an index to it as 0.
+        # The host's own replacing, of saved prompts, compares with numbers and so leaves outputs alone, which keep
+        # their places: following a wire, it would look for its end by the old name after it renamed that input.
         outputs = [{"new_idx": slot, "old_idx": str(slot)} for slot in entry.outputs]
         await api.node_replacement.register(io.NodeReplace(entry.new, entry.old, entry.widgets, inputs, outputs))

@@ -1,1 +1,1 @@
-"""Workflows of the earlier ELLA packs rewired for this one. Standard library only, so that the command runs anywhere."""
+"""Workflows of the earlier ELLA packs rewired for this one. Standard library only, so that it runs anywhere."""

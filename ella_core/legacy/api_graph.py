@@ -6,7 +6,9 @@ from .graph import Graph, Input, Output
 
 
 def is_api(workflow):
-    return bool(workflow) and all(isinstance(node, dict) and "class_type" in node and "inputs" in node for node in workflow.values())
+    return bool(workflow) and all(
+        isinstance(node, dict) and "class_type" in node and "inputs" in node for node in workflow.values()
+    )
 
 
 class APIGraph(Graph):

@@ -32,7 +32,8 @@ def pass_model_by(graph, node):
     unread = [name for name, slot in (("positive", 1), ("negative", 2)) if not graph.consumers(Output(node, slot))]
     if unread and patched_model(graph, node):
         raise ELLAError(
-            f"{graph.label(node)} put its prompts into the MODEL, and its output {unread[0]} is not wired, so what the sampler reads there was replaced unseen; wire its positive and negative to the sampler and convert again."
+            f"{graph.label(node)} put its prompts into the MODEL, and its output {unread[0]} is not wired, so what the "
+            "sampler reads there was replaced unseen; wire its positive and negative to the sampler and convert again."
         )
     model = required(graph, node, "model")
     for end in readers:
@@ -77,14 +78,17 @@ def add_applies(graph, group):
     model_inputs = {end: graph.sources(node)[end.name] for node in group.samplers for end in graph.model_inputs(node)}
     models = list(dict.fromkeys(model_inputs.values()))
     model_of = {end.node: model for end, model in reversed(model_inputs.items())}
-    changes, outputs = [], {}
+    changes, outputs, places = [], {}, {prompt: place_of(graph, prompt) for prompt in group.prompts}
     for model in models:
         patched = model
         for positive, negative in pairs_of(group):
-            node = graph.add(APPLY, apply_arguments(patched, positive, negative), *place_of(graph, positive))
+            node = graph.add(APPLY, apply_arguments(patched, positive, negative), *places[positive])
+            places[positive] = (node, "below")
             patched = Output(node, 0)
             outputs |= {(model, positive): Output(node, 1), (model, negative): Output(node, 2)}
-            fed = ", ".join(dict.fromkeys(graph.label(end.node) for end, before in model_inputs.items() if before == model))
+            fed = ", ".join(
+                dict.fromkeys(graph.label(end.node) for end, before in model_inputs.items() if before == model)
+            )
             changes.append(f"{graph.label(node)} was added before {fed}, on the MODEL of {graph.label(model.node)}")
         for end, before in model_inputs.items():
             if before == model:

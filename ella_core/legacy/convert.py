@@ -20,7 +20,9 @@ def convert(graph):
     feeders = schedule_feeders(graph)
     sources = graph.of_kinds((*APPLIES, ENCODE, TEXT_ENCODE, SIGMA_ENCODE))
     prompts = [prompt for node in sources if graph.is_used(node) for prompt in prompts_of(graph, node)]
-    changes = [ignored_clip(graph, prompt.source.node, prompt.ignored_clip) for prompt in prompts if prompt.ignored_clip]
+    changes = [
+        ignored_clip(graph, prompt.source.node, prompt.ignored_clip) for prompt in prompts if prompt.ignored_clip
+    ]
     for node in graph.of_kinds(APPLIES):
         pass_model_by(graph, node)
     for group in groups_of(graph, prompts):
@@ -37,7 +39,11 @@ def schedule_feeders(graph):
     feeders = []
     for node in graph.of_kinds(OLD_NODES):
         names = SCHEDULE_INPUTS.get(graph.kind(node), ())
-        feeders += [start.node for name, start in graph.sources(node).items() if name in names or graph.kind(start.node) == REROUTE]
+        feeders += [
+            start.node
+            for name, start in graph.sources(node).items()
+            if name in names or graph.kind(start.node) == REROUTE
+        ]
     return feeders
 
 
@@ -45,7 +51,11 @@ def drop_nodes(graph, unused):
     """Removes the old nodes that have no counterpart."""
     changes = []
     for node in graph.of_kinds(DROPPED_NODES):
-        why = "Apply ELLA follows the sampler's own schedule" if graph.kind(node) == SCHEDULE else "Apply ELLA does its part"
+        why = (
+            "Apply ELLA follows the sampler's own schedule"
+            if graph.kind(node) == SCHEDULE
+            else "Apply ELLA does its part"
+        )
         changes.append(f"{graph.label(node)} was removed; {'nothing used it' if node in unused else why}")
         graph.remove(node)
     return changes

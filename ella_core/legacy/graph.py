@@ -25,7 +25,7 @@ class Input:
 
 @dataclass(frozen=True)
 class NodeKind:
-    """What the converter must know of a node type that it writes: (name, wire type) of its inputs, widgets and outputs."""
+    """A node type that the converter writes: (name, wire type) of its inputs, widgets and outputs."""
 
     name: str
     pack: str

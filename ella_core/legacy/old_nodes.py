@@ -43,11 +43,17 @@ SCHEDULE_INPUTS = {
 }
 DROPPED_NODES = (SCHEDULE, ENCODE, *APPLIES, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS)
 OLD_NODES = (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, TEXT_ENCODE, PAIR_LOADER, SIGMA_ENCODE, *DROPPED_NODES)
-# The outputs whose wires have the old packs' own types, which nothing else reads.
-OWN_OUTPUTS = {
-    kind: 0
-    for kind in (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, SCHEDULE, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS, PAIR_LOADER)
-}
+# Their one output is of a type of the old packs' own, which nothing else reads.
+OWN_TYPES = (
+    CONNECTOR_LOADER,
+    ENCODER_LOADER,
+    T5_ENCODE,
+    SCHEDULE,
+    CLIP_TO_EMBEDS,
+    COMBINE_EMBEDS,
+    *CLIP_AND_EMBEDS,
+    PAIR_LOADER,
+)
 DIFFUSERS_NODES = ("ella_model_loader", "ella_sampler", "ella_t5_embeds", "diffusers_model_loader", "diffusers_sampler")
 # They would blend or scale tokens, which change at every step here; Apply ELLA refuses that when the graph runs.
 BLENDS = ("ConditioningAverage", "ConditioningMultiply")
@@ -56,7 +62,13 @@ LOAD_ELLA = NodeKind(
     "LoadELLA", "ella", (), (("ella_name", "COMBO"),), (("ELLA", "ELLA"),), defaults=("",), size=(340, 80)
 )
 LOAD_ENCODER = NodeKind(
-    "LoadELLATextEncoder", "ella", (), (("text_encoder_name", "COMBO"),), (("CLIP", "CLIP"),), defaults=("",), size=(340, 80)
+    "LoadELLATextEncoder",
+    "ella",
+    (),
+    (("text_encoder_name", "COMBO"),),
+    (("CLIP", "CLIP"),),
+    defaults=("",),
+    size=(340, 80),
 )
 T5_TEXT_ENCODE = NodeKind(
     "T5TextEncode",

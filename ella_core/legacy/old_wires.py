@@ -61,13 +61,17 @@ def required(graph, node, name):
     """The Output wired to an input, past Reroute nodes; raises ELLAError where there is none."""
     wired = graph.past_reroutes(graph.sources(node).get(name))
     if wired is None:
-        raise ELLAError(f"{graph.label(node)} has nothing wired to its input {name}; wire it or delete the node, then convert again.")
+        raise ELLAError(
+            f"{graph.label(node)} has nothing wired to its input {name}; wire it or delete the node, then convert "
+            "again."
+        )
     return wired
 
 
 def not_understood(graph, node, name, wired):
     return ELLAError(
-        f"{graph.label(node)} gets its {name} from {graph.label(wired.node)}, which is no node of the old ELLA packs for that; rewire it and convert again."
+        f"{graph.label(node)} gets its {name} from {graph.label(wired.node)}, which is no node of the old ELLA packs "
+        "for that; rewire it and convert again."
     )
 
 
@@ -93,7 +97,7 @@ def encoder_of(graph, node):
 
 
 def embeds_of(graph, node, name):
-    """Embeds behind an input. Where both sides of a combining node hold the same part, the one counts that won there."""
+    """Embeds behind an input. Where two inputs of a node hold the same part, the one counts that won there."""
     wired = required(graph, node, name)
     start, kind = wired.node, graph.kind(wired.node)
     if kind == T5_TEXT_ENCODE.name:
@@ -115,7 +119,9 @@ def embeds_of(graph, node, name):
 def prompt_of_embeds(graph, node, name, slot, use_clip):
     embeds = embeds_of(graph, node, name)
     if embeds.text is None:
-        raise ELLAError(f"{graph.label(node)} has no T5 Text Encode behind its input {name}; wire one there and convert again.")
+        raise ELLAError(
+            f"{graph.label(node)} has no T5 Text Encode behind its input {name}; wire one there and convert again."
+        )
     clip, ignored = (embeds.clip, None) if use_clip else (None, embeds.clip)
     return Prompt(Output(node, slot), connector_of(graph, node).output, embeds.text, clip, ignored)
 
@@ -131,7 +137,9 @@ def prompts_of(graph, node):
     kind = graph.kind(node)
     if kind in APPLIES:
         use_clip = uses_clip(graph, node)
-        return [prompt_of_embeds(graph, node, name, slot, use_clip) for name, slot in (("positive", 1), ("negative", 2))]
+        return [
+            prompt_of_embeds(graph, node, name, slot, use_clip) for name, slot in (("positive", 1), ("negative", 2))
+        ]
     if kind == ENCODE:
         return [prompt_of_embeds(graph, node, "embeds", 0, use_clip=False)]
     if kind == TEXT_ENCODE:

@@ -26,7 +26,9 @@ def reach_of(graph, output):
         for end in graph.consumers(start):
             if graph.kind(end.node) in OLD_NODES or graph.kind(end.node) in BLENDS:
                 raise ELLAError(
-                    f"The conditioning of {graph.label(output.node)} goes into {graph.label(end.node)}, which can't be done with ELLA's tokens here because they change at every step; take that node out and convert again."
+                    f"The conditioning of {graph.label(output.node)} goes into {graph.label(end.node)}, which can't be "
+                    "done with ELLA's tokens here because they change at every step; take that node out and convert "
+                    "again."
                 )
             if graph.model_inputs(end.node):
                 if end.node not in reach.samplers:
@@ -36,6 +38,7 @@ def reach_of(graph, output):
                 waiting += [further for further in graph.conditioning_outputs(end.node) if further not in seen]
     if not reach.samplers:
         raise ELLAError(
-            f"No sampler was found behind {graph.label(output.node)}, and Apply ELLA needs the sampler's MODEL; wire it to a sampler without Set and Get nodes and convert again."
+            f"No sampler was found behind {graph.label(output.node)}, and Apply ELLA needs the sampler's MODEL; wire "
+            "it to a sampler without Set and Get nodes and convert again."
         )
     return reach

@@ -63,7 +63,7 @@ def write_prompt(graph, node, encoder, max_length):
     if max_length:
         change += ", with the max_length of its loader"
     if isinstance(text, str) and WEIGHT.search(text):
-        change += r"; brackets weigh words in it now, which the old pack did not let them: write \( and \) where they should not"
+        change += r"; brackets weigh words in it now, which they did not there: write \( and \) for plain ones"
     return change
 
 
@@ -74,7 +74,9 @@ def add_encoder(graph, node):
 def convert_pair_loader(graph, node, encoder):
     name = graph.argument(node, "t5_model")
     change = replace(graph, node, LOAD_ELLA, {"ella_name": graph.argument(node, "ella_model")})
-    return f"{change} and {graph.label(encoder)}, which looks for {name} in models/ella_encoder and no longer in models/t5_model"
+    return (
+        f"{change} and {graph.label(encoder)}, for which {name} must move from models/t5_model to models/ella_encoder"
+    )
 
 
 def convert_encoder_loader(graph, node):
@@ -82,4 +84,6 @@ def convert_encoder_loader(graph, node):
     if name == ".":  # the old pack's name for files that lie in the model folder itself
         name = "ella_encoder"
     change = replace(graph, node, LOAD_ENCODER, {"text_encoder_name": name})
-    return change + ("; it runs in float16, as the connector was trained, and no longer in FP32" if dtype == "FP32" else "")
+    return change + (
+        "; it runs in float16, as the connector was trained, and no longer in FP32" if dtype == "FP32" else ""
+    )

@@ -16,10 +16,11 @@ def is_ui(workflow):
 
 
 def check_form(workflow):
-    """Raises ELLAError for what this converter can't edit: old nodes inside subgraphs and group nodes, other link formats."""
+    """Raises ELLAError for what can't be edited: old nodes inside subgraphs and group nodes, other forms of links."""
     if not all(isinstance(link, list) and len(link) >= 6 for link in workflow["links"]):
         raise ELLAError(
-            "The workflow's links are in another form than version 0.4 of the format, which this command reads; open it in ComfyUI and save it again."
+            "The workflow's links are in another form than version 0.4 of the format, which this command reads; open "
+            "it in ComfyUI and save it again."
         )
     subgraphs = workflow.get("definitions", {}).get("subgraphs", [])
     inner = [("a subgraph", "unpack it", subgraph["nodes"]) for subgraph in subgraphs]
@@ -28,7 +29,10 @@ def check_form(workflow):
     for place, remedy, nodes in inner:
         found = [node["type"] for node in nodes if node.get("type") in OLD_NODES]
         if found:
-            raise ELLAError(f"{found[0]} lies inside {place}, which this command can't rewire; {remedy} in ComfyUI, save, and try again.")
+            raise ELLAError(
+                f"{found[0]} lies inside {place}, which this command can't rewire; {remedy} in ComfyUI, save, and try "
+                "again."
+            )
 
 
 def xy(pair):
@@ -79,7 +83,9 @@ class UIGraph(Graph):
     def conditioning_outputs(self, node):
         slots = enumerate(self.by_id[node].get("outputs") or [])
         return [
-            Output(node, number) for number, slot in slots if slot["type"] in ("CONDITIONING", "*") or self.kind(node) == REROUTE
+            Output(node, number)
+            for number, slot in slots
+            if slot["type"] in ("CONDITIONING", "*") or self.kind(node) == REROUTE
         ]
 
     def connect(self, output, end):
@@ -94,7 +100,9 @@ class UIGraph(Graph):
 
     def input_slot(self, end):
         """(position, slot) of an input."""
-        return next((number, slot) for number, slot in enumerate(self.by_id[end.node]["inputs"]) if slot["name"] == end.name)
+        return next(
+            (number, slot) for number, slot in enumerate(self.by_id[end.node]["inputs"]) if slot["name"] == end.name
+        )
 
     def disconnect(self, end):
         _, slot = self.input_slot(end)
@@ -117,39 +125,48 @@ class UIGraph(Graph):
             dot["linkIds"] = [link for link in dot.get("linkIds") or [] if link != number]
 
     def add(self, kind, arguments, near, side):
-        number = max([self.workflow.get("last_node_id", 0), *(node for node in self.by_id if isinstance(node, int))]) + 1
+        numbers = [node for node in self.by_id if isinstance(node, int)]
+        number = max([self.workflow.get("last_node_id", 0), *numbers]) + 1
         self.workflow["last_node_id"] = number
-        place = {"id": number, "pos": self.place(near, side), "size": list(kind.size), "flags": {}, "order": len(self.by_id)}
+        place = {
+            "id": number,
+            "pos": self.place(near, side, kind.size),
+            "size": list(kind.size),
+            "flags": {},
+            "order": len(self.by_id),
+        }
         node = place | {"mode": self.mode(near)} | new_slots(kind, arguments)
         self.by_id[number] = node
         self.workflow["nodes"].append(node)
         self.wire(number, arguments)
         return number
 
-    def place(self, near, side):
-        """Where a new node goes: over the node that it stands in for, in the lower half of its place, or right of it."""
+    def place(self, near, side, size):
+        """Where a new node goes: over the one that it stands in for, below or right of it; what is in its way moves."""
         node = self.by_id[near]
         (x, y), (width, height) = xy(node["pos"]), xy(node["size"])
         if side == "below":
-            node["size"] = [width, max(height / 2, GAP)]
-            return [x, y + node["size"][1] + GAP]
+            self.make_room(1, y + height, size[1] + GAP)
+            return [x, y + height + GAP]
         if side == "right":
-            self.make_room(x + width)
+            self.make_room(0, x + width, size[0] + GAP)
             return [x + width + GAP, y]
+        self.make_room(0, x + width, max(size[0] - width, 0))
+        self.make_room(1, y + height, max(size[1] - height, 0))
         return [x, y]
 
-    def make_room(self, x):
-        """Moves what lies right of x by the width of a node."""
+    def make_room(self, axis, edge, amount):
+        """Moves what lies beyond an edge on the x (0) or the y axis (1), and widens the groups across it."""
         for node in self.by_id.values():
-            left, top = xy(node["pos"])
-            if left >= x:
-                node["pos"] = [left + 300 + GAP, top]
+            node["pos"] = xy(node["pos"])
+            if node["pos"][axis] >= edge:
+                node["pos"][axis] += amount
         for group in self.workflow.get("groups") or []:
-            left, top, width, height = group["bounding"]
-            if left >= x:
-                group["bounding"] = [left + 300 + GAP, top, width, height]
-            elif left + width > x:
-                group["bounding"] = [left, top, width + 300 + GAP, height]
+            bounds = group["bounding"]
+            if bounds[axis] >= edge:
+                bounds[axis] += amount
+            elif bounds[axis] + bounds[axis + 2] > edge:
+                bounds[axis + 2] += amount
 
     def replace(self, node, kind, arguments):
         fields = self.by_id[node]

@@ -23,7 +23,9 @@ def convert_file(source, target, overwrite=False):
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() != ".json":
-        raise ELLAError(f"{target.name} was given for the new workflow, which is a JSON file; give a name that ends in .json.")
+        raise ELLAError(
+            f"{target.name} was given for the new workflow, which is a JSON file; give a name that ends in .json."
+        )
     if target.exists() and not overwrite:
         raise ELLAError(f"{target.name} is there already; give another name, or --overwrite to write over it.")
     workflow = read_workflow(source)
@@ -44,7 +46,9 @@ def graph_of(workflow, name):
         return UIGraph(workflow)
     if isinstance(workflow, dict) and is_api(workflow):
         return APIGraph(workflow)
-    raise ELLAError(f"{name} is JSON but no ComfyUI workflow; export one with Workflow > Export or Export (API) in ComfyUI.")
+    raise ELLAError(
+        f"{name} is JSON but no ComfyUI workflow; export one with Workflow > Export or Export (API) in ComfyUI."
+    )
 
 
 def read_workflow(path):
@@ -52,7 +56,9 @@ def read_workflow(path):
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ELLAError(f"{path} can't be read ({error.strerror}); give a workflow's .json file or a picture's .png file.") from None
+        raise ELLAError(
+            f"{path} can't be read ({error.strerror}); give a workflow's .json file or a picture's .png file."
+        ) from None
     if not data.startswith(PNG):
         return parse(data, path.name)
     try:
@@ -61,7 +67,10 @@ def read_workflow(path):
         raise ELLAError(f"{path.name} is a damaged picture; give it as ComfyUI saved it.") from None
     text = texts.get("workflow") or texts.get("prompt")
     if text is None:
-        raise ELLAError(f"{path.name} carries no workflow; give the picture as ComfyUI saved it, since other programs drop what it writes there.")
+        raise ELLAError(
+            f"{path.name} carries no workflow; give the picture as ComfyUI saved it, since other programs drop what it "
+            "writes there."
+        )
     return parse(text, path.name)
 
 
@@ -69,7 +78,9 @@ def parse(text, name):
     try:
         return json.loads(text)
     except ValueError:  # also bytes that are no UTF-8
-        raise ELLAError(f"{name} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved.") from None
+        raise ELLAError(
+            f"{name} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved."
+        ) from None
 
 
 def png_texts(data):

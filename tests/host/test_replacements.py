@@ -43,12 +43,16 @@ def test_no_other_node_of_the_old_packs_is_replaced(host, served):
 
 
 def test_the_host_runs_a_saved_prompt_of_the_old_pack(host, model_files):
-    prompt = {node: {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}} for node, (kind, inputs) in OLD_PROMPT.items()}
+    prompt = {
+        node: {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+        for node, (kind, inputs) in OLD_PROMPT.items()
+    }
     host.server.node_replace_manager.apply_replacements(prompt)
     outputs = {}
     for node, fields in prompt.items():
         inputs = {
-            name: outputs[value[0]][value[1]] if isinstance(value, list) else value for name, value in fields["inputs"].items()
+            name: outputs[value[0]][value[1]] if isinstance(value, list) else value
+            for name, value in fields["inputs"].items()
         }
         outputs[node] = host.run(fields["class_type"], **inputs)
     model, positive, negative = outputs["6"]
