@@ -24,6 +24,7 @@ NODE_TYPES = {
     "BasicScheduler": ("model:MODEL", "scheduler steps denoise", "SIGMAS"),
     "VAEDecode": ("samples:LATENT vae:VAE", "", "IMAGE"),
     "SaveImage": ("images:IMAGE", "filename_prefix", ""),
+    "PrimitiveString": ("", "value", "STRING"),
     "CLIPTextEncode": ("clip:CLIP", "text", "CONDITIONING"),
     "ConditioningConcat": ("conditioning_to:CONDITIONING conditioning_from:CONDITIONING", "", "CONDITIONING"),
     "EmptyImage": ("", "width height batch_size color", "IMAGE"),

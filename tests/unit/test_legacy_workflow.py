@@ -213,6 +213,14 @@ def test_the_loaders_max_length_goes_to_its_prompts(form):
     assert any("float16" in line for line in changes) and any("max_length" in line for line in changes)
 
 
+def test_a_prompt_that_comes_through_a_wire_stays_wired(form):
+    prompt = copy.deepcopy(GRAPHS["encode"])
+    prompt["20"] = node("PrimitiveString", value="a red fox")
+    prompt["4"]["inputs"]["text"] = ["20", 0]
+    graph, _ = convert(FORMATS[form](prompt))
+    assert wires(graph, graph.of_kinds(("T5TextEncode",))[0])["text"] == ("PrimitiveString", 0)
+
+
 def test_what_the_editor_already_replaced_is_wired_on(form):
     prompt = copy.deepcopy(GRAPHS["apply_with_timesteps"])
     prompt["2"] = {"class_type": "LoadELLA", "inputs": {"ella_name": "tiny.safetensors"}}
