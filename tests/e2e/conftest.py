@@ -77,6 +77,7 @@ def models(tmp_path_factory):
     random_models.make_connector(
         str(folder / "ella/ella-sd1.5-tsc-t5xl.safetensors"), core.connector, depth=2, text_dim=32
     )
+    random_models.make_controlnet(str(folder / "controlnet/control_v11p_sd15_canny_fp16.safetensors"))
     encoder = folder / "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors"
     encoder.parent.mkdir()
     shutil.copy(REPO / "tests/data/t5_overflow/model.safetensors", encoder)
@@ -88,6 +89,7 @@ def server(models, tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     for folder in ("input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir()
+    shutil.copy(Path(COMFYUI) / "input/example.png", base / "input/example.png")
     (base / "models").symlink_to(models, target_is_directory=True)
     (base / "custom_nodes/ELLA").symlink_to(REPO, target_is_directory=True)
     with socket.socket() as free:
