@@ -22,7 +22,7 @@ def check_form(workflow):
             "The workflow's links are in another form than version 0.4 of the format, which this command reads; open "
             "it in ComfyUI and save it again."
         )
-    subgraphs = workflow.get("definitions", {}).get("subgraphs", [])
+    subgraphs = (workflow.get("definitions") or {}).get("subgraphs") or []
     inner = [("a subgraph", "unpack it", subgraph["nodes"]) for subgraph in subgraphs]
     groups = (workflow.get("extra") or {}).get("groupNodes") or {}
     inner += [("a group node", "convert it to nodes", group["nodes"]) for group in groups.values()]

@@ -29,7 +29,12 @@ def convert_file(source, target, overwrite=False):
     if target.exists() and not overwrite:
         raise ELLAError(f"{target.name} is there already; give another name, or --overwrite to write over it.")
     workflow = read_workflow(source)
-    changes = convert(graph_of(workflow, source.name))
+    try:
+        changes = convert(graph_of(workflow, source.name))
+    except (LookupError, TypeError, AttributeError) as error:  # files of strangers, edited by hand or by other programs
+        raise ELLAError(
+            f"{source.name} is not built as ComfyUI saves workflows ({error!r}); open it in ComfyUI and save it again."
+        ) from error
     aside = target.with_name(target.name + ".part")
     try:
         aside.write_text(json.dumps(workflow, indent=2), encoding="utf-8")

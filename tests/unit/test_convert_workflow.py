@@ -92,6 +92,7 @@ REFUSED = {
         "convert it to nodes",
     ),
     "links as objects": (ui_with(lambda workflow, nodes: workflow.update(links=[{"id": 1}])), "version 0.4"),
+    "a node without a type": (ui_with(lambda workflow, nodes: nodes[7].pop("type")), "not built as ComfyUI saves"),
     "not a workflow": ([1, 2], "no ComfyUI workflow"),
 }
 
