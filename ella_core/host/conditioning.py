@@ -132,39 +132,49 @@ def tokens_made(conditioning):
 def settle_tokens(entry, made):
     """A processed condition as a run may use it: what other nodes did to ELLA's tokens is kept, found or refused.
 
-    `made` are the TimestepTokens of the Apply ELLA nodes on the model. Zeroed tokens stay zero at every timestep.
-    Tokens that a node appended to others (ConditioningConcat with ELLA as `conditioning_from`) are found by value and
-    put first; the order of tokens means nothing to attention. Raises ELLAError for tokens that were blended or scaled,
+    `made` are the TimestepTokens of the Apply ELLA nodes on the model. Zeroed tokens stay zero at every timestep, and
+    images or frames that were picked out keep their prompts. Raises ELLAError for tokens that were blended or scaled,
     which would otherwise be overwritten at the first step.
     """
-    context = entry["model_conds"].get("c_crossattn")
+    conds = dict(entry["model_conds"])
+    context, prompt = conds.get("c_crossattn"), conds.get(TOKENS)
     if context is None:
         return entry
-    conds = dict(entry["model_conds"])
-    prompt = conds.get(TOKENS)
     if prompt is None:
-        for prompt in made:
-            start = position_of(prompt.tokens, context.cond)
-            if start is not None:
-                count = prompt.tokens.shape[1]
-                tokens, before, after = (
-                    context.cond[:, start : start + count],
-                    context.cond[:, :start],
-                    context.cond[:, start + count :],
-                )
-                conds |= {TOKENS: prompt, "c_crossattn": context._copy_with(torch.cat([tokens, before, after], dim=1))}
-                return entry | {"model_conds": conds}
-        return entry
+        return entry | {"model_conds": conds | tokens_inside(context, made)}
     tokens = context.cond[:, : prompt.tokens.shape[1]]
-    if not tokens.any():
+    rows = rows_of(prompt.tokens, tokens)
+    if rows is not None:
+        conds[TOKENS] = prompt._copy_with(rows)
+    elif not tokens.any():
         del conds[TOKENS]
-        return entry | {"model_conds": conds}
-    if position_of(prompt.tokens, tokens) is None:
+    else:
         raise ELLAError(
             "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they "
             "change at every step; wire such a node between T5 Text Encode and Apply ELLA."
         )
-    return entry
+    return entry | {"model_conds": conds}
+
+
+def rows_of(tokens, found):
+    """Indices (M, 1) of the rows of tokens (N, Q, W) that `found` (M, Q, W) consists of, or None where one is not."""
+    tokens = tokens.to(found)
+    indices = [next((i for i, own in enumerate(tokens) if torch.equal(own, row)), None) for row in found]
+    return None if None in indices else torch.tensor(indices)[:, None]
+
+
+def tokens_inside(context, made):
+    """model_conds of a context into which a node appended ELLA's tokens after others, or none of them.
+
+    ConditioningConcat with ELLA as `conditioning_from` keeps the options of the other side alone, so the tokens are
+    found by value. They are put first; the order of tokens means nothing to attention.
+    """
+    for prompt in made:
+        start = position_of(prompt.tokens, context.cond)
+        if start is not None:
+            before, tokens, after = context.cond.tensor_split((start, start + prompt.tokens.shape[1]), dim=1)
+            return {TOKENS: prompt, "c_crossattn": context._copy_with(torch.cat([tokens, before, after], dim=1))}
+    return {}
 
 
 def position_of(tokens, context):
@@ -174,14 +184,8 @@ def position_of(tokens, context):
         return None
     tokens = tokens.to(context).repeat(len(context) // len(tokens), 1, 1)
     first = (context[:, : context.shape[1] - count + 1] == tokens[:, :1]).all(dim=-1).all(dim=0)  # (T - Q + 1,)
-    return next(
-        (
-            start
-            for start in first.nonzero().flatten().tolist()
-            if torch.equal(context[:, start : start + count], tokens)
-        ),
-        None,
-    )
+    starts = first.nonzero().flatten().tolist()
+    return next((start for start in starts if torch.equal(context[:, start : start + count], tokens)), None)
 
 
 def pair_entries(conditioning, clip_conditioning):

@@ -122,6 +122,21 @@ def test_a_prompt_for_each_image(host, model, ella, text_states, prompts, oracle
         )
 
 
+def test_one_image_picked_out_keeps_its_prompt(host, model, ella, text_states, prompts, oracle):
+    """Nodes for animations take single frames out of a CONDITIONING's tensor and leave its options as they are."""
+    patched, positive, negative = host.run(
+        "ELLAApplyConditioning",
+        model=model,
+        ella=ella,
+        positive=batched(prompts, text_states[0][0][1]),
+        negative=text_states[1],
+    )
+    picked = [[positive[0][0][2:3], positive[0][1]]]
+    forced = brute_force(model, oracle, prompts[2], text_states[1][0][0])
+    found = ksample(host, patched, picked, negative, steps=2)
+    assert relative(found, ksample(host, forced, tagged(1), tagged(2), steps=2)) < LATENT
+
+
 @pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform", "looped_uniform", "batched"])
 @pytest.mark.parametrize("fix", [False, True])
 def test_context_windows_keep_each_frames_prompt(host, model, ella, text_states, prompts, oracle, schedule, fix):
