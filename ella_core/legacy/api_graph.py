@@ -45,7 +45,7 @@ class APIGraph(Graph):
     def conditioning_outputs(self, node):
         return sorted({start for start, _ in self.links() if start.node == node}, key=lambda output: output.slot)
 
-    def connect(self, output, end):
+    def join(self, output, end):
         self.workflow[end.node]["inputs"][end.name] = [output.node, output.slot]
 
     def add(self, kind, arguments, near, side):

@@ -37,7 +37,7 @@ def pass_model_by(graph, node):
         )
     model = required(graph, node, "model")
     for end in readers:
-        graph.connect(model, end)
+        graph.join(model, end)
 
 
 def patched_model(graph, node):
@@ -92,10 +92,10 @@ def add_applies(graph, group):
             changes.append(f"{graph.label(node)} was added before {fed}, on the MODEL of {graph.label(model.node)}")
         for end, before in model_inputs.items():
             if before == model:
-                graph.connect(patched, end)
+                graph.join(patched, end)
     for prompt, ends in readers.items():
         for end in ends:
-            graph.connect(outputs[model_of.get(end.node, models[0]), prompt], end)
+            graph.join(outputs[model_of.get(end.node, models[0]), prompt], end)
     return changes
 
 
@@ -131,11 +131,11 @@ def finish_replaced(graph):
         connector = connector_of(graph, node).output
         for name in [name for name in ("positive", "negative") if name in old]:
             prompt = prompt_of_embeds(graph, node, name, 0, use_clip)
-            graph.connect(prompt.text, Input(node, name))
+            graph.join(prompt.text, Input(node, name))
             if prompt.clip is not None:
-                graph.connect(prompt.clip, Input(node, f"clip_{name}"))
+                graph.join(prompt.clip, Input(node, f"clip_{name}"))
             if prompt.ignored_clip is not None:
                 changes.append(ignored_clip(graph, node, prompt.ignored_clip))
-        graph.connect(connector, Input(node, "ella"))
+        graph.join(connector, Input(node, "ella"))
         changes.append(f"{graph.label(node)} was wired past the old nodes at its {' and '.join(old)}")
     return changes

@@ -51,7 +51,7 @@ def convert_prompt(graph, node):
         text = graph.argument(node, "text_clip") or ""
         clip_prompt = graph.add(CLIP_TEXT_ENCODE, {"clip": clip, "text": text}, node, "below")
         for end in graph.consumers(Output(node, 1)):
-            graph.connect(Output(clip_prompt, 0), end)
+            graph.join(Output(clip_prompt, 0), end)
         changes.append(f"{graph.label(clip_prompt)} was added for the CLIP prompt of {graph.label(node)}")
     max_length = graph.argument(encoder.node, "max_length") if encoder else None
     return [*changes, write_prompt(graph, node, encoder, max_length)]

@@ -88,7 +88,7 @@ class UIGraph(Graph):
             if slot["type"] in ("CONDITIONING", "*") or self.kind(node) == REROUTE
         ]
 
-    def connect(self, output, end):
+    def join(self, output, end):
         self.disconnect(end)
         number = max([self.workflow.get("last_link_id", 0), *(link[0] for link in self.workflow["links"])]) + 1
         position, slot = self.input_slot(end)
@@ -188,7 +188,7 @@ class UIGraph(Graph):
     def wire(self, node, arguments):
         for name, value in arguments.items():
             if isinstance(value, Output):
-                self.connect(value, Input(node, name))
+                self.join(value, Input(node, name))
 
     def remove(self, node):
         ends = [end for start, end in self.links() if start.node == node]

@@ -34,7 +34,7 @@ SHIPPED = {
 # The registry's scanner holds back a version for any of these. A method .eval() is torch's, not the builtin.
 FORBIDDEN = re.compile(
     r"(?<![.\w])(?:eval|exec|compile|__import__)\(|subprocess|os\.(?:environ|getenv|system|popen)|socket|requests|urllib|"
-    r"http\.client|aiohttp|pickle\.load|marshal"
+    r"http\.client|aiohttp|pickle\.load|marshal|\.connect\(|\.bind\("
 )
 LOAD = """
 import asyncio, json, sys
