@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import comfy.conds
 import comfy.model_management
+import comfy.utils
 import torch
 
 from ..errors import ELLAError
@@ -99,27 +100,29 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
     entries = []
     for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
         prompts = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
-        tokens = middle_tokens(ella, prompts)  # (N, Q, W)
+        images = max(len(prompts), 1 if clip_tokens is None else len(clip_tokens))
+        tokens = comfy.utils.repeat_to_batch_size(middle_tokens(ella, prompts), images)  # (N, Q, W)
         conds = (
             {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES}
             if "model_conds" in options
             else {}
         )
-        conds[TOKENS] = TimestepTokens(torch.arange(len(prompts))[:, None], prompts, connector, tokens)
+        conds[TOKENS] = TimestepTokens(torch.arange(images)[:, None] % len(prompts), prompts, connector, tokens)
         merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
         if clip_tokens is None:
             merged["pooled_output"] = torch.zeros(1, tokens.shape[-1])
             entries.append([tokens, merged])
         else:
             merged["pooled_output"] = clip_options.get("pooled_output")
-            entries.append([torch.cat([tokens, clip_tokens.to(tokens).expand(len(tokens), -1, -1)], dim=1), merged])
+            clip_tokens = comfy.utils.repeat_to_batch_size(clip_tokens.to(tokens), images)
+            entries.append([torch.cat([tokens, clip_tokens], dim=1), merged])
     return entries
 
 
 def without_padding(states):
-    """Text states (1, T, text_dim) without the zeros at the end by which nodes batch prompts of several lengths."""
+    """Text states (1, T, text_dim) without the zeros around them by which nodes batch prompts of several lengths."""
     used = states[0].any(dim=-1).nonzero()
-    return states[:, : int(used[-1]) + 1] if len(used) else states
+    return states[:, int(used[0]) : int(used[-1]) + 1] if len(used) else states
 
 
 def tokens_made(conditioning):
@@ -189,9 +192,12 @@ def position_of(tokens, context):
 
 
 def pair_entries(conditioning, clip_conditioning):
-    """Pairs of ELLA and CLIP entries: one to all of the other side, or one by one."""
+    """Pairs of ELLA and CLIP entries: those that act at the same time, one to all of the other side, or one by one."""
     if clip_conditioning is None:
         return [(entry, (None, {})) for entry in conditioning]
+    if any(time_range(options) != (0.0, 1.0) for side in (conditioning, clip_conditioning) for _, options in side):
+        pairs = [while_both(ella, clip) for ella in conditioning for clip in clip_conditioning]
+        return [pair for pair in pairs if pair is not None]
     if len(conditioning) == 1:
         return [(conditioning[0], entry) for entry in clip_conditioning]
     if len(clip_conditioning) == 1:
@@ -202,6 +208,21 @@ def pair_entries(conditioning, clip_conditioning):
         f"Apply ELLA got {len(conditioning)} ELLA prompts and {len(clip_conditioning)} CLIP prompts to join; give one "
         "CLIP prompt, or as many as ELLA prompts."
     )
+
+
+def time_range(options):
+    """(start, end) percent of sampling in which an entry acts; scheduled hooks of a CLIP have a range of their own."""
+    start = max(options.get("start_percent", 0.0), options.get("clip_start_percent", 0.0))
+    return start, min(options.get("end_percent", 1.0), options.get("clip_end_percent", 1.0))
+
+
+def while_both(ella, clip):
+    """The pair of an ELLA and a CLIP entry in the range that both have, or None where they have none."""
+    (ella_start, ella_end), (clip_start, clip_end) = time_range(ella[1]), time_range(clip[1])
+    start, end = max(ella_start, clip_start), min(ella_end, clip_end)
+    if start >= end:
+        return None
+    return (ella[0], ella[1] | {"start_percent": start, "end_percent": end}), clip
 
 
 def middle_tokens(ella, prompts):

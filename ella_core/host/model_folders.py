@@ -15,9 +15,9 @@ EXTENSIONS = {".safetensors", ".sft"}
 
 
 def register_model_folders():
-    """Adds the folders `ella` and `ella_encoder` to the host's, beside those of extra_model_paths.yaml."""
+    """Adds the folders `ella` and `ella_encoder` to the host's, after those of extra_model_paths.yaml."""
     for name in (CONNECTORS, ENCODERS[0]):
-        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name), is_default=True)
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
         paths, _ = folder_paths.folder_names_and_paths[name]
         # A folder of no stated extensions lists every file, and one from extra_model_paths.yaml states none.
         folder_paths.folder_names_and_paths[name] = (paths, set(EXTENSIONS))

@@ -2,7 +2,18 @@
 
 import pytest
 import torch
-from sampling import LATENT, PROMPT, QUERIES, assert_exact, brute_force, ksample, record_context, relative, tagged
+from sampling import (
+    LATENT,
+    PROMPT,
+    QUERIES,
+    assert_exact,
+    brute_force,
+    ksample,
+    latent,
+    record_context,
+    relative,
+    tagged,
+)
 
 SECOND = "a stone bridge over a river"
 
@@ -133,6 +144,42 @@ def test_several_clip_entries(host, model, ella, text_states, clip_conds, ella_e
     )
     assert [tokens.shape for tokens, _ in positive] == [(1, QUERIES + 77, 768)] * expected
     assert ksample(host, patched, positive, clip_conds[1], steps=1).isfinite().all()
+
+
+def ranges(host, conditioning, switch):
+    return [
+        entry
+        for start, end in ((0.0, switch), (switch, 1.0))
+        for entry in host.run("ConditioningSetTimestepRange", conditioning=conditioning, start=start, end=end)[0]
+    ]
+
+
+def test_clip_entries_join_the_ella_prompt_of_their_time(host, model, ella, text_states, clip_conds):
+    """A prompt that changes at 0.3 and CLIP words that change at 0.7: three spans, one evaluation in each."""
+    patched, positive, _ = host.run(
+        "ELLAApplyConditioning",
+        model=model,
+        ella=ella,
+        positive=ranges(host, text_states[0], 0.3),
+        clip_positive=ranges(host, clip_conds[0], 0.7),
+    )
+    spans = [(options["start_percent"], options["end_percent"]) for _, options in positive]
+    assert spans == [(0.0, 0.3), (0.3, 0.7), (0.7, 1.0)]
+    recorded, seen = record_context(patched)
+    ksample(host, recorded, positive, clip_conds[1], steps=6, cfg=1.0)
+    assert len(seen) == 6
+
+
+def test_clip_words_for_each_image_join_one_prompt(host, model, ella, text_states, clip_conds, prompt_states, oracle):
+    words = [[torch.cat([clip_conds[0][0][0], clip_conds[1][0][0]]), clip_conds[0][0][1]]]
+    patched, positive, _ = host.run(
+        "ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0], clip_positive=words
+    )
+    recorded, seen = record_context(patched)
+    ksample(host, recorded, positive, clip_conds[1], steps=2, cfg=1.0, image=latent(batch=2))
+    assert_exact(seen, oracle, prompt_states[0])
+    for _, context in seen:
+        assert torch.equal(context[:, QUERIES:], words[0][0])
 
 
 def test_numbers_of_entries_that_do_not_pair(host, model, ella, text_states, clip_conds):

@@ -101,9 +101,13 @@ def prompts(host, t5):
 
 
 def batched(states, options):
-    """One CONDITIONING of several prompts as nodes for prompt travel make it: padded with zeros to the longest."""
+    """One CONDITIONING of several prompts as nodes for prompt travel make it: padded with zeros, before or after."""
     longest = max(one.shape[1] for one in states)
-    padded = [torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in states]
+    gaps = [longest - one.shape[1] for one in states]
+    padded = [
+        torch.nn.functional.pad(one, (0, 0, *((0, gap) if index % 2 else (gap, 0))))
+        for index, (one, gap) in enumerate(zip(states, gaps))
+    ]
     return [[torch.cat(padded), options]]
 
 
