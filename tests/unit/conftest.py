@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
+torch.set_num_threads(1)  # the tensors here are tiny, and threads cost more than they save
 
 
 @pytest.fixture(scope="session")
