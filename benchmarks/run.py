@@ -1,4 +1,4 @@
-"""Measures what ELLA costs and prints a table; see RESULTS.md for what came out.
+"""Measures what ELLA costs against the same run with CLIP, and prints a table.
 
 python benchmarks/run.py --host COMFYUI [--device cuda|cpu] [--quick] [--json FILE]
 """
