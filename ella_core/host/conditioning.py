@@ -110,7 +110,7 @@ def apply_to_conditioning(conditioning, ella, connector, clip_conditioning=None)
         conds[TOKENS] = TimestepTokens(torch.arange(images)[:, None] % len(prompts), prompts, connector, tokens)
         merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
         if clip_tokens is None:
-            merged["pooled_output"] = torch.zeros(1, tokens.shape[-1])
+            merged["pooled_output"] = torch.zeros(len(tokens), tokens.shape[-1])
             entries.append([tokens, merged])
         else:
             merged["pooled_output"] = clip_options.get("pooled_output")
