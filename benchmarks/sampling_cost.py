@@ -124,9 +124,9 @@ def scaling(model, ella, prompts, steps, batch):
 
     @torch.inference_mode()
     def run():
-        tokens = RunTokens(schedule)
+        tokens = RunTokens(schedule, dtype)
         for one in states:
-            tokens.at(one, 999, ella, dtype, like)
+            tokens.at(one, 999, ella, like)
 
     run()
     return compare.seconds(run)

@@ -44,6 +44,7 @@ class TimestepTokens(comfy.conds.CONDRegular):
         self.prompts = prompts
         self.connector = connector
         self.tokens = tokens
+        self.image_prompts = [prompts[index] for (index,) in cond.tolist()]
 
     def _copy_with(self, cond):
         return self.__class__(cond, self.prompts, self.connector, self.tokens)

@@ -15,33 +15,39 @@ class RunTokens:
     alone is computed once for all prompts.
     """
 
-    def __init__(self, schedule):
+    def __init__(self, schedule, dtype):
         self.timesteps = schedule
+        self.dtype = dtype
         self.steps = list(dict.fromkeys(schedule.values()))
         self.tokens = {}
+        self.prompts = []
         self.timed = {}
 
-    def at(self, text_states, timestep, ella, dtype, like):
+    def at(self, text_states, timestep, ella, like):
         """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep by the connector of the ModelPatcher `ella`.
 
-        Computed in `dtype` on its device, kept in the dtype and on the device of `like`.
+        Computed on its device, kept in the dtype and on the device of `like`.
         """
-        connector, device = ella.model, ella.load_device
-        prompt = (id(text_states), id(connector))
-        if (prompt, timestep) not in self.tokens:
-            steps = self.steps if timestep in self.steps else [timestep]
-            states = text_states.to(device, dtype)
-            for chunk in chunks(steps, steps_at_once(connector.config, states.shape[1], dtype)):
-                tokens = connector.tokens(states, self.time(chunk, connector, device, dtype)).to(like)  # (S, Q, W)
-                # The text states are kept with their tokens, so that no other prompt can get their id within the run.
-                self.tokens.update({(prompt, step): (one, text_states) for step, one in zip(chunk, tokens.split(1))})
-        return self.tokens[prompt, timestep][0]
+        key = (id(text_states), id(ella.model), timestep)
+        if key not in self.tokens:
+            self.compute(text_states, self.steps if timestep in self.steps else [timestep], ella, like)
+        return self.tokens[key]
 
-    def time(self, steps, connector, device, dtype):
+    def compute(self, text_states, steps, ella, like):
+        connector, device = ella.model, ella.load_device
+        # Kept, so that no other prompt can get this one's id within the run.
+        self.prompts.append(text_states)
+        states = text_states.to(device, self.dtype)
+        for chunk in chunks(steps, steps_at_once(connector.config, states.shape[1], self.dtype)):
+            tokens = connector.tokens(states, self.time(chunk, connector, device)).to(like)  # (S, Q, W)
+            for step, one in zip(chunk, tokens.split(1)):
+                self.tokens[id(text_states), id(connector), step] = one
+
+    def time(self, steps, connector, device):
         key = (tuple(steps), id(connector))
         if key not in self.timed:
             timesteps = torch.tensor(steps, device=device)
-            self.timed[key] = connector.read_time(timesteps, dtype)
+            self.timed[key] = connector.read_time(timesteps, self.dtype)
         return self.timed[key]
 
 

@@ -62,29 +62,28 @@ def start_run(executor, guider, sigmas, extra_args, *args, **kwargs):
     for name, cond in guider.conds.items():
         guider.conds[name] = [settle_tokens(entry, made) for entry in cond]
     schedule = schedule_of(guider.inner_model.model_sampling, sigmas)
-    extra_args["model_options"][KEY] = RunTokens(schedule)
+    extra_args["model_options"][KEY] = RunTokens(schedule, compute_dtype(guider.inner_model))
     return executor(guider, sigmas, extra_args, *args, **kwargs)
 
 
 def set_timestep_tokens(executor, model, conds, x_in, timestep, model_options, *args, **kwargs):
     """CALC_COND_BATCH wrapper: puts the tokens of this evaluation's timestep into every ELLA condition."""
-    if any(TOKENS in entry["model_conds"] for cond in conds if cond for entry in cond):
-        run = model_options.get(KEY) or RunTokens({})
-        # The host calls a sigma "timestep" here.
-        timesteps = list(evaluation_timesteps(run, model.model_sampling, timestep))
-        conds = [cond and [entry_at(entry, model, run, timesteps) for entry in cond] for cond in conds]
+    run = model_options.get(KEY) or RunTokens({}, compute_dtype(model))
+    # The host calls a sigma "timestep" here.
+    timesteps = evaluation_timesteps(run, model, timestep)
+    conds = [cond and [entry_at(entry, model, run, timesteps) for entry in cond] for cond in conds]
     return executor(model, conds, x_in, timestep, model_options, *args, **kwargs)
 
 
-def evaluation_timesteps(run, model_sampling, sigmas):
+def evaluation_timesteps(run, model, sigmas):
     """The timestep of each image of an evaluation, or a single one where all are at the same."""
     values = sigmas.tolist()
-    if len(set(values)) == 1:
-        values, sigmas = values[:1], sigmas[:1]
+    if values.count(values[0]) == len(values):
+        values = values[:1]
     for index, value in enumerate(values):
         if value not in run.timesteps:
-            (run.timesteps[value],) = timesteps_of(model_sampling, sigmas[index : index + 1])
-        yield run.timesteps[value]
+            (run.timesteps[value],) = timesteps_of(model.model_sampling, sigmas[index : index + 1])
+    return [run.timesteps[value] for value in values]
 
 
 def entry_at(entry, model, run, timesteps):
@@ -95,18 +94,17 @@ def entry_at(entry, model, run, timesteps):
     (ella,) = model.current_patcher.get_additional_models_with_key(prompt.connector) or (None,)
     if ella is None:
         return entry  # its process_cond explains that the model is not the one from its Apply ELLA
-    dtype = compute_dtype(model)
     context = entry["model_conds"]["c_crossattn"]
-    prompts = [prompt.prompts[index] for (index,) in prompt.cond.tolist()]
+    prompts = prompt.image_prompts
     if len(timesteps) == 1:
         pairs = [(states, timesteps[0]) for states in prompts]
     else:
         pairs = [(prompts[image % len(prompts)], step) for image, step in enumerate(timesteps)]
-    tokens = [run.at(states, step, ella, dtype, context.cond) for states, step in pairs]
+    tokens = [run.at(states, step, ella, context.cond) for states, step in pairs]
     tokens = tokens[0] if len(tokens) == 1 else torch.cat(tokens)  # (N, Q, W)
     if context.cond.shape[1] > tokens.shape[1]:
         appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
         tokens = torch.cat([tokens, comfy.utils.repeat_to_batch_size(appended, len(tokens))], dim=1)
-    conds = {key: cond for key, cond in entry["model_conds"].items() if key != TOKENS}
-    conds["c_crossattn"] = context._copy_with(tokens)
+    conds = entry["model_conds"] | {"c_crossattn": context._copy_with(tokens)}
+    del conds[TOKENS]
     return entry | {"model_conds": conds}
