@@ -21,7 +21,7 @@ HOST = {
     "execution",
     "server",
 }
-CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops"}
+CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib", "numpy"}
 LAYERS = {
     "": {"nodes"},
     "nodes": {"nodes", "ella_core", "ella_core.host"},
