@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import ELLAError
 
@@ -25,6 +27,23 @@ class EncoderFiles:
     weights: tuple[str, ...]
     config: str | None = None
     tokenizer: str | None = None
+
+    def identity(self):
+        """What tells these files from others without reading all of the weights: a hash in hexadecimal.
+
+        Of each weights file its header, size and time of change count, of config and tokenizer the content; where they
+        lie does not.
+        """
+        digest = hashlib.sha256()
+        for path in self.weights:
+            stat = os.stat(path)
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
+            with open(path, "rb") as file:
+                length = int.from_bytes(file.read(8), "little")  # of the header, see safetensors' format
+                digest.update(file.read(min(length, stat.st_size)))
+        for path in (self.config, self.tokenizer):
+            digest.update(b"none" if path is None else Path(path).read_bytes())
+        return digest.hexdigest()
 
 
 def config_prefixes(folder):

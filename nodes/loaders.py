@@ -59,6 +59,13 @@ class LoadELLATextEncoder(io.ComfyNode):
                     display_name="text_encoder_name",
                     tooltip="The language model, a folder or a single .safetensors file from the model folders 'ella_encoder' and 'text_encoders'.",
                 ),
+                io.Boolean.Input(
+                    "prompt_cache",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Keeps on disk what was read of each prompt (256 MB at most), so that a workflow opened again samples without loading the language model.",
+                ),
             ],
             outputs=[io.Clip.Output(tooltip="The language model, for T5 Text Encode or any node that takes a CLIP.")],
         )
@@ -68,5 +75,5 @@ class LoadELLATextEncoder(io.ComfyNode):
         return found_or_why(encoder_path, text_encoder_name)
 
     @classmethod
-    def execute(cls, text_encoder_name) -> io.NodeOutput:
-        return io.NodeOutput(load_clip(encoder_path(text_encoder_name)))
+    def execute(cls, text_encoder_name, prompt_cache=False) -> io.NodeOutput:
+        return io.NodeOutput(load_clip(encoder_path(text_encoder_name), prompt_cache))

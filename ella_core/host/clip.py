@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from types import SimpleNamespace
 
 import comfy.sd
@@ -11,11 +12,14 @@ import comfy.sd1_clip
 import comfy.text_encoders
 import torch
 
+from ..encoder_files import find_encoder_files
 from ..errors import ELLAError
 from ..text_encoder import END, PAD, load_text_encoder
 from .conditioning import text_states_mark
+from .remembering_clip import RememberingCLIP, remembering_clip
 
 NAME = "t5xl"
+LOADED = weakref.WeakValueDictionary()  # CLIPs in use, by the identity of their files
 EMBEDDING_WORD = re.compile(r"(?:^|(?<=[\s(,]))embedding:\S+")
 
 
@@ -112,8 +116,23 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
         return states, pooled, text_states_mark()
 
 
-def load_clip(path):
-    """Host CLIP of the text encoder at `path`, see `load_text_encoder`; the host's T5 tokenizer where it has none."""
+def load_clip(path, prompt_cache=False):
+    """Host CLIP of the text encoder at `path`, see `load_text_encoder`; the host's T5 tokenizer where it has none.
+
+    As long as a CLIP of the same files is in use, its weights are shared. With `prompt_cache` it is a RememberingCLIP.
+    """
+    if prompt_cache:
+        return remembering_clip(path, lambda: load_clip(path))
+    identity = find_encoder_files(path).identity()
+    clip = LOADED.get(identity)
+    if clip is not None:
+        return clip.clone()
+    LOADED[identity] = clip = new_clip(path)
+    return clip
+
+
+def new_clip(path):
+    """Host CLIP of the text encoder at `path` with weights of its own."""
     host_tokenizer = os.path.join(os.path.dirname(comfy.text_encoders.__path__[0]), "text_encoders", "t5_tokenizer")
     encoder = load_text_encoder(path, tokenizer=host_tokenizer)
     target = SimpleNamespace(
@@ -122,13 +141,13 @@ def load_clip(path):
         tokenizer=lambda **_: ELLATokenizer(encoder.tokenizer),
     )
     clip = comfy.sd.CLIP(target, parameters=sum(weight.numel() for weight in encoder.parameters()))
-    clip.patcher.cached_patcher_init = (load_clip_patcher, (path,))
+    clip.patcher.cached_patcher_init = (new_patcher, (path,))
     return clip
 
 
-def load_clip_patcher(path, disable_dynamic=False):
+def new_patcher(path, disable_dynamic=False):
     """A fresh ModelPatcher of the same text encoder, for the host; it is never a dynamic one."""
-    return load_clip(path).patcher
+    return new_clip(path).patcher
 
 
 def encode_prompt(clip, text, max_length=0):
@@ -136,6 +155,12 @@ def encode_prompt(clip, text, max_length=0):
 
     Raises ELLAError for a CLIP that is not ELLA's text encoder.
     """
+    if isinstance(clip, RememberingCLIP):
+        return clip.read(text, max_length, read_prompt)
+    return read_prompt(clip, text, max_length)
+
+
+def read_prompt(clip, text, max_length):
     if not isinstance(clip.tokenizer, ELLATokenizer):
         raise ELLAError(
             f"T5 Text Encode got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is "

@@ -1,6 +1,7 @@
 """The nodes' contract, prompts through the host's CLIP object, and what wrong input gets."""
 
 import json
+import os
 
 import comfy.supported_models
 import pytest
@@ -12,7 +13,7 @@ from sampling import PROMPT, ksample
 
 IDS = {
     "LoadELLA": (["ella_name"], [], ["ELLA"]),
-    "LoadELLATextEncoder": (["text_encoder_name"], [], ["CLIP"]),
+    "LoadELLATextEncoder": (["text_encoder_name"], ["prompt_cache"], ["CLIP"]),
     "T5TextEncode": (["clip", "text", "max_length"], [], ["CONDITIONING"]),
     "ELLAApplyConditioning": (
         ["model", "ella", "positive"],
@@ -223,6 +224,21 @@ def test_a_wrong_file_leaves_nothing_loaded(host, model_files):
     fails(host, r"broken.safetensors is empty \(0 bytes\)", "LoadELLA", ella_name="broken.safetensors")
     assert comfy.model_management.current_loaded_models == loaded
     (model_files / "ella/broken.safetensors").unlink()
+
+
+def test_a_second_load_shares_the_weights(host, t5):
+    (again,) = host.run("LoadELLATextEncoder", text_encoder_name="tiny-t5")
+    assert again is not t5 and again.patcher is not t5.patcher
+    assert again.cond_stage_model is t5.cond_stage_model and again.patcher.model is t5.patcher.model
+
+
+def test_a_file_that_changed_is_loaded_anew(host, t5, model_files):
+    weights = model_files / "ella_encoder/tiny-t5/model.safetensors"
+    before = weights.stat()
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000_000))
+    (changed,) = host.run("LoadELLATextEncoder", text_encoder_name="tiny-t5")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert changed.cond_stage_model is not t5.cond_stage_model
 
 
 def test_loaded_models_can_be_loaded_again_by_the_host(host, ella, t5):

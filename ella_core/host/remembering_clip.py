@@ -1,0 +1,56 @@
+"""A CLIP that remembers on disk what its text encoder read, and loads it only for a prompt that is new."""
+
+from __future__ import annotations
+
+import os
+
+import comfy.model_management
+import comfy.sd
+import folder_paths
+import torch
+
+from ..encoder_files import find_encoder_files
+from ..prompt_cache import PromptCache, prompt_key
+from .conditioning import text_states_mark
+
+
+class RememberingCLIP(comfy.sd.CLIP):
+    """The CLIP that `load` gives, which is called when somebody asks for more of it than a prompt that is known.
+
+    Clones are the host's own: what other nodes change in them is not what was remembered.
+    """
+
+    def __init__(self, identity, cache, load):
+        super().__init__(no_init=True)
+        self.identity = identity
+        self.cache = cache
+        self.load = load
+        self.loaded = None
+
+    def __getattr__(self, name):
+        # Reached for what `CLIP.__init__` would have set, and for names that no CLIP has.
+        if vars(self).get("loaded", self) is not None or name.startswith("__"):
+            raise AttributeError(name)
+        self.loaded = self.load()
+        vars(self).update(vars(self.loaded))
+        return getattr(self, name)
+
+    def read(self, text, max_length, encode):
+        """CONDITIONING of a prompt from the cache, or from `encode(clip, text, max_length)` and then kept there."""
+        key = prompt_key(self.identity, text, max_length)
+        states = self.cache.find(key)
+        if states is None:
+            conditioning = encode(self, text, max_length)
+            self.cache.keep(key, conditioning[0][0])
+            return conditioning
+        pooled = torch.zeros(1, states.shape[-1], device=comfy.model_management.intermediate_device())
+        return [[states.to(pooled.device), {"pooled_output": pooled} | text_states_mark()]]
+
+
+def remembering_clip(path, load):
+    """RememberingCLIP of the text encoder at `path`; its prompts lie in the host's user folder, which the web can't see.
+
+    Raises ELLAError as `find_encoder_files` does.
+    """
+    folder = os.path.join(folder_paths.get_system_user_directory("ella"), "prompts")
+    return RememberingCLIP(find_encoder_files(path).identity(), PromptCache(folder), load)
