@@ -6,6 +6,7 @@ import compare
 import host
 import torch
 from comfy.patcher_extension import WrappersMP
+from torch.profiler import ProfilerActivity, profile
 
 
 def pair(model, ella, length=77):
@@ -67,34 +68,50 @@ def added_time(model, ella, size, batch, steps, rounds):
     )
 
 
-def python_per_evaluation(model, ella, steps=200):
-    """Microseconds that the patch takes in an evaluation, the host's own call inside it left out."""
+def timed_in_patch(model):
+    """Clone of an ELLA MODEL, and the (seconds in the patch, seconds in the host's call inside it) of its evaluations."""
     from ella_core.host.sampler_patch import KEY, set_timestep_tokens
 
-    patched, positive, negative = pair(model, ella)[0]
-    patched = patched.clone()
-    inside, outside = [], []
+    model = model.clone()
+    times = []
 
     def timed(executor, *args, **kwargs):
+        inside = 0
+
         def host_call(*call, **keywords):
+            nonlocal inside
             started = time.perf_counter()
             result = executor(*call, **keywords)
-            inside.append(time.perf_counter() - started)
+            compare.synchronise()
+            inside = time.perf_counter() - started
             return result
 
         started = time.perf_counter()
         result = set_timestep_tokens(host_call, *args, **kwargs)
-        outside.append(time.perf_counter() - started)
+        times.append((time.perf_counter() - started - inside, inside))
         return result
 
-    patched.wrappers[WrappersMP.CALC_COND_BATCH] = {KEY: [timed]}
+    model.wrappers[WrappersMP.CALC_COND_BATCH] = {KEY: [timed]}
+    return model, times
+
+
+def python_per_evaluation(model, ella, steps):
+    """Row of the microseconds that the patch takes in an evaluation, the host's own call inside it left out."""
+    patched, positive, negative = pair(model, ella)[0]
+    patched, times = timed_in_patch(patched)
     host.sample(patched, positive, negative, 64, steps=steps)
     # The first evaluation computes the schedule.
-    added = sorted((whole - part) * 1e6 for whole, part in list(zip(outside, inside))[1:])
-    median = added[len(added) // 2]
-    return compare.Row(
-        "Python in the patch per evaluation", "50 us", median / 50, added[0] / 50, added[-1] / 50, median, 50, "us"
-    )
+    pairs = [(added * 1e6, 50) for added, _ in times[1:]]
+    return compare.row("Python in the patch per evaluation", "50 us", pairs, "us", f"{steps} evaluations")
+
+
+def time_in_patch(model, ella, size, steps):
+    """Row of one run's seconds in the patch, the connector's schedule included, against those in the host's calls."""
+    patched, positive, negative = pair(model, ella)[0]
+    patched, times = timed_in_patch(patched)
+    host.sample(patched, positive, negative, size, steps=steps)
+    sums = [sum(part) for part in zip(*times)]
+    return compare.row(f"time in the patch, {steps} steps, {size}x{size}", "time in the UNet", [sums], "s")
 
 
 def memory(model, ella, size, batch):
@@ -112,21 +129,68 @@ def memory(model, ella, size, batch):
     return compare.row(f"peak GPU memory, {size}x{size}, batch {batch}", "CLIP", [peaks], "MiB", note)
 
 
-def scaling(model, ella, prompts, steps, batch):
-    """Seconds that the connector takes in a run of so many prompts, steps and images."""
+def prompts_and_steps(ella, prompts, steps):
+    """Seconds that the connector takes for so many prompts of 77 text states at so many steps, as in a run."""
+    run = connector_run(ella, prompts, steps, 77)
+    return compare.seconds(run)
+
+
+def connector_run(ella, prompts, steps, length):
+    """A function that computes the tokens of a run and returns them."""
     from ella_core.host.run_tokens import RunTokens
 
     device = ella.model.connector.latents.device
-    states = [host.text_states(77, seed)[0][0].to(device) for seed in range(prompts)]
-    schedule = {float(step): step for step in torch.linspace(999, 0, steps).round().int().tolist()}
-    like = torch.empty(0)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
+    states = [host.text_states(length, seed)[0][0].to(device) for seed in range(prompts)]
+    schedule = {float(step): step for step in torch.linspace(999, 0, steps).round().int().tolist()}
+    like = torch.empty(0, dtype=dtype, device=device)
 
     @torch.inference_mode()
     def run():
         tokens = RunTokens(schedule, dtype)
         for one in states:
             tokens.at(one, 999, ella, like)
+        return tokens
 
-    run()
-    return compare.seconds(run)
+    return run
+
+
+def batch_memory(ella, prompts, steps, length):
+    """Row of the most memory that a run of the connector takes beside what it keeps, against the bound of a batch."""
+    from ella_core.host.run_tokens import MEMORY
+
+    run = connector_run(ella, prompts, steps, length)
+    connector_run(ella, 1, 1, length)()
+    if ella.model.connector.latents.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        kept = run()
+        used = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+    else:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            kept = run()
+        used = most_beyond_end(profiled)
+    note = f"{prompts} prompts of {length} text states at {steps} steps; {len(kept.tokens)} token tensors kept"
+    return compare.row("connector's working memory", "bound of a batch", [(used / 2**20, MEMORY / 2**20)], "MiB", note)
+
+
+def most_beyond_end(profiled):
+    """Bytes by which the memory in a profile was at its highest above where it ended."""
+    total = most = 0
+    for event in profiled.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            total += event.nbytes()
+            most = max(most, total)
+    return most - total
+
+
+def images_at_once(model, ella):
+    """Row of the connector's forwards for sixteen images against those for one."""
+    ours, _ = pair(model, ella)
+    counts = []
+    for batch in (16, 1):
+        calls = []
+        handle = ella.model.connector.register_forward_hook(lambda *_: calls.append(1))
+        host.sample(*ours, 64, batch=batch, steps=8)
+        handle.remove()
+        counts.append(len(calls))
+    return compare.row("connector forwards, batch 16", "batch 1", [counts], "calls")

@@ -117,11 +117,11 @@ def make_connector(path, connector_module, seed=4, dtype=torch.float16, **sizes)
     save(random_weights(connector, seed, dtype=dtype), path, {"num_heads": str(config.num_heads)})
 
 
-def make_text_encoder(path, num_layers=2, seed=5):
-    """A T5 encoder as wide as FLAN-T5-XL, in one file."""
-    from transformers import T5Config, T5EncoderModel
+def text_encoder_config(num_layers):
+    """T5Config as wide as FLAN-T5-XL, which has 24 layers."""
+    from transformers import T5Config
 
-    config = T5Config(
+    return T5Config(
         d_model=2048,
         d_ff=5120,
         d_kv=64,
@@ -130,8 +130,14 @@ def make_text_encoder(path, num_layers=2, seed=5):
         vocab_size=32128,
         feed_forward_proj="gated-gelu",
     )
+
+
+def make_text_encoder(path, num_layers=2, seed=5):
+    """A T5 encoder as wide as FLAN-T5-XL, in one file."""
+    from transformers import T5EncoderModel
+
     with torch.device("meta"):
-        encoder = T5EncoderModel(config)
+        encoder = T5EncoderModel(text_encoder_config(num_layers))
     weights = random_weights(encoder, seed)
     del weights["encoder.embed_tokens.weight"]  # the same tensor as shared.weight
     save(weights, path)

@@ -1,0 +1,53 @@
+"""One load of a text encoder in a process of its own, and prompts through it; prints seconds and bytes as JSON.
+
+python benchmarks/load_text_encoder.py ours|transformers FOLDER
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+import transformers  # noqa: F401
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def memory(field):
+    """Bytes of this process by Linux's account: VmRSS now, VmHWM at its highest."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field + ":"))
+    return int(line.split()[1]) * 1024
+
+
+def load_ours(folder):
+    sys.path.insert(0, str(REPO))
+    from ella_core.text_encoder import load_text_encoder
+
+    return load_text_encoder(folder).model
+
+
+def load_transformers(folder):
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    AutoTokenizer.from_pretrained(folder)
+    return T5EncoderModel.from_pretrained(folder, dtype=torch.float16)
+
+
+def main(which, folder):
+    # Imports, which both need, are not what is measured.
+    from transformers import PreTrainedTokenizerFast, T5EncoderModel  # noqa: F401
+
+    before = memory("VmRSS")
+    started = time.perf_counter()
+    model = {"ours": load_ours, "transformers": load_transformers}[which](folder)
+    seconds = time.perf_counter() - started
+    loaded = memory("VmHWM") - before
+    token_ids = torch.arange(100, 228)[None]  # (1, 128)
+    with torch.inference_mode():
+        model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
+    print(json.dumps({"seconds": seconds, "loaded": loaded, "after a prompt": memory("VmHWM") - before}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
