@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ REPO = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI")
 if COMFYUI is None:
     raise pytest.UsageError("tests/e2e needs a ComfyUI; run `bash scripts/test.sh`, which brings one.")
+DEVICE_FLAGS = [] if torch.cuda.is_available() else ["--cpu"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -84,9 +86,9 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def server(models, tmp_path_factory):
-    base = tmp_path_factory.mktemp("comfyui")
+@contextmanager
+def serve(models, base, *flags):
+    """A running server with the pack, its folders under `base`, its models those of `models`."""
     for folder in ("input", "output", "temp", "user", "custom_nodes"):
         (base / folder).mkdir()
     shutil.copy(Path(COMFYUI) / "input/example.png", base / "input/example.png")
@@ -96,7 +98,7 @@ def server(models, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "main.py", "--port", str(port), "--base-directory", str(base), "--disable-api-nodes"]
-    command += ["--database-url", "sqlite:///:memory:"] + ([] if torch.cuda.is_available() else ["--cpu"])
+    command += ["--database-url", "sqlite:///:memory:", *flags]
     log = base / "server.log"
     with open(log, "wb") as output:
         process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
@@ -114,6 +116,18 @@ def server(models, tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(models, tmp_path_factory):
+    with serve(models, tmp_path_factory.mktemp("comfyui"), *DEVICE_FLAGS) as running:
+        yield running
+
+
+@pytest.fixture
+def server_with(models, tmp_path):
+    """A function: flags -> context manager of another server."""
+    return lambda *flags: serve(models, tmp_path, *flags)
 
 
 @pytest.fixture(scope="session")
