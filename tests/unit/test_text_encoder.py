@@ -51,7 +51,8 @@ def golden_folder(data, tmp_path_factory):
 
 def write_word_tokenizer(path):
     """A small real tokenizer.json in T5's manner: pad 0, end 1, unigram pieces with the word marker."""
-    pieces = ["<pad>", "</s>", "<unk>", "▁", "a", "▁a", "▁red", "▁fox", "▁blue"]
+    mark = "\u2581"
+    pieces = ["<pad>", "</s>", "<unk>", mark, "a", *(mark + word for word in ("a", "red", "fox", "blue"))]
     tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=2))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -134,7 +135,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_names_as_users_have_them(golden_folder, tmp_path, expected, layout):
     tensors, _ = expected
-    folder = tmp_path / "a folder, mit Ü 文"
+    folder = tmp_path / "a folder, mit \u00dc \u6587"
     shutil.copytree(golden_folder, folder)
     encoder = load_text_encoder(LAYOUTS[layout](folder))
     states = encoder.read(tensors["ids.prompt.flexible"].tolist())
