@@ -88,6 +88,14 @@ def check_tensors(header, expected):
             )
 
 
+def check_connector(header):
+    """ConnectorConfig of a header with exactly a connector's tensors; raises ELLAError for any other."""
+    config = read_config(header)
+    with torch.device("meta"):
+        check_tensors(header, TimestepAwareSemanticConnector(config).state_dict())
+    return config
+
+
 def load_connector(path, operations=torch.nn):
     """The connector in the safetensors file at `path`, in eval mode, frozen, its weights as stored.
 
@@ -97,9 +105,8 @@ def load_connector(path, operations=torch.nn):
     Raises ELLAError for a file that is missing, damaged, something else, of other names or shapes, or holds NaN.
     """
     header = read_header(path)
-    config = read_config(header)
+    config = check_connector(header)
     with torch.device("meta"):
-        check_tensors(header, TimestepAwareSemanticConnector(config).state_dict())
         connector = TimestepAwareSemanticConnector(config, operations)
     weights = load_file(header.path)
     for key, weight in weights.items():

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 
 from .encoder_files import find_encoder_files
-from .errors import ELLAError
+from .errors import ELLAError, OtherModelError
 from .file_kind import kind_of
 from .safetensors_file import read_header
 from .spiece_tokenizer import SentencePieceTokenizer
@@ -80,12 +80,8 @@ def load_text_encoder(path, tokenizer=None):
     one. Decoder weights in the files are not read. Raises ELLAError for files that are missing, damaged or of another
     model, before any weight is read.
     """
-    files = find_encoder_files(path)
-    headers = [read_header(weights) for weights in files.weights]
-    shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
-    name = os.path.basename(os.fspath(path).rstrip("/\\"))
-    check_encoder(name, shapes, files.config)
-    check_precision(name, headers)
+    files, headers, sizes = inspect_text_encoder(path)
+    name = name_of(path)
     if files.tokenizer is None and tokenizer is None:
         raise ELLAError(
             f"{name} comes without a tokenizer.json or spiece.model; put one beside it or give `tokenizer`."
@@ -93,11 +89,29 @@ def load_text_encoder(path, tokenizer=None):
 
     from transformers import T5Config, T5EncoderModel  # slow to import, so only when a text encoder is loaded
 
-    config = T5Config(**read_sizes(name, shapes, files.config))
+    config = T5Config(**sizes)
     with torch.device("meta"):
         model = T5EncoderModel(config)
     model.load_state_dict(read_weights(name, headers, model.state_dict()), strict=True, assign=True)
     return TextEncoder(model.requires_grad_(False).eval(), load_tokenizer(files.tokenizer or tokenizer))
+
+
+def inspect_text_encoder(path):
+    """(EncoderFiles, their headers, T5Config's arguments) of the T5 encoder at `path`, without reading a weight.
+
+    Raises ELLAError as `load_text_encoder` does, and OtherModelError for a model that is no T5 encoder.
+    """
+    files = find_encoder_files(path)
+    headers = [read_header(weights) for weights in files.weights]
+    shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
+    name = name_of(path)
+    check_encoder(name, shapes, files.config)
+    check_precision(name, headers)
+    return files, headers, read_sizes(name, shapes, files.config)
+
+
+def name_of(path):
+    return os.path.basename(os.fspath(path).rstrip("/\\"))
 
 
 def check_encoder(name, shapes, config_path):
@@ -105,12 +119,15 @@ def check_encoder(name, shapes, config_path):
     if config_path is not None:
         model_type = read_json(config_path).get("model_type")
         if model_type != "t5":
-            raise ELLAError(f"{name} is a {model_type} model by its config.json, where {EXPECTED}.")
+            raise other_model(name, f"a {model_type} model by its config.json")
     if QUERY not in shapes or not {EMBEDDING, TIED_EMBEDDING} & shapes.keys():
-        kind = kind_of(shapes) or "not a T5 encoder"
-        raise ELLAError(f"{name} is {kind}, where {EXPECTED}.")
+        raise other_model(name, kind_of(shapes) or "not a T5 encoder")
     if BIAS.format(1) in shapes:
-        raise ELLAError(f"{name} is a UMT5 or Pile-T5 encoder (a position bias in every block), where {EXPECTED}.")
+        raise other_model(name, "a UMT5 or Pile-T5 encoder (a position bias in every block)")
+
+
+def other_model(name, kind):
+    return OtherModelError(f"{name} is {kind}, where {EXPECTED}.", kind)
 
 
 def check_precision(name, headers):

@@ -2,6 +2,7 @@ from typing_extensions import override
 
 from ..ella_core.host.model_folders import register_model_folders
 from .apply import ELLAApplyConditioning
+from .diagnose import ELLADiagnose
 from .loaders import LoadELLA, LoadELLATextEncoder
 from .replacements import register_replacements
 from .schema import ComfyExtension, io
@@ -16,7 +17,7 @@ class ELLAExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadELLA, LoadELLATextEncoder, T5TextEncode, ELLAApplyConditioning]
+        return [LoadELLA, LoadELLATextEncoder, T5TextEncode, ELLAApplyConditioning, ELLADiagnose]
 
 
 async def comfy_entrypoint() -> ELLAExtension:

@@ -24,9 +24,7 @@ def check_model(model, ella):
     """Raises ELLAError unless the MODEL is a UNet whose cross-attention is as wide as the connector's tokens."""
     width = ella.model.config.width
     name = type(model.model).__name__
-    context_dim = model.model.model_config.unet_config.get("context_dim")
-    if isinstance(context_dim, (list, tuple)):
-        context_dim = context_dim[0]
+    context_dim = context_dim_of(model)
     if context_dim is None:
         raise ELLAError(
             f"The model ({name}) has no cross-attention of a UNet, and {connector_name(ella)} makes tokens of width "
@@ -37,6 +35,12 @@ def check_model(model, ella):
             f"The model ({name}) attends to tokens of width {context_dim} and {connector_name(ella)} makes tokens of "
             f"width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5)."
         )
+
+
+def context_dim_of(model):
+    """Width of the tokens that a MODEL's UNet attends to, or None where it has no such cross-attention."""
+    context_dim = model.model.model_config.unet_config.get("context_dim")
+    return context_dim[0] if isinstance(context_dim, (list, tuple)) else context_dim
 
 
 def patch_model(model, ella):

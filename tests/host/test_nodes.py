@@ -20,6 +20,7 @@ IDS = {
         ["negative", "clip_positive", "clip_negative"],
         ["MODEL", "CONDITIONING", "CONDITIONING"],
     ),
+    "ELLADiagnose": ([], ["ella", "clip", "model"], ["STRING"]),
 }
 PROMPTS = {
     "empty": "",

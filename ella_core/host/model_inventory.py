@@ -1,0 +1,122 @@
+"""What ELLA's model folders hold, told by the files' headers alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import folder_paths
+
+from ..checkpoint import check_connector
+from ..encoder_files import find_encoder_files
+from ..errors import ELLAError, OtherModelError
+from ..safetensors_file import read_header
+from ..text_encoder import inspect_text_encoder
+from .model_folders import CONNECTORS, ENCODERS, EXTENSIONS, connector_names, encoder_paths
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder under the name that the loader's list shows.
+
+    `text` says what it is, or in a sentence what is wrong. `text_dim` is the width of the text states that it reads or
+    makes, None for one that is of no use. `foreign` marks a sound model that is there for something else than ELLA.
+    """
+
+    name: str
+    text: str
+    text_dim: int | None = None
+    foreign: bool = False
+
+
+def connectors():
+    """An Entry for each name in the list of Load ELLA; reads headers only and raises nothing for a bad file."""
+    return [entry_of(name, folder_paths.get_full_path(CONNECTORS, name), connector_text) for name in connector_names()]
+
+
+def text_encoders():
+    """An Entry for each name in the list of Load ELLA Text Encoder, but for the weights inside a listed folder."""
+    own = tuple(os.path.join(path, "") for path in folder_paths.get_folder_paths(ENCODERS[0]))
+    paths = encoder_paths()
+    inside = {weights for path in paths.values() if not os.path.isfile(path) for weights in weights_of(path)}
+    return [
+        entry_of(name, path, encoder_text, others_are_errors=path.startswith(own))
+        for name, path in sorted(paths.items())
+        if path not in inside
+    ]
+
+
+def files_not_listed():
+    """Names of files beside the connectors that Load ELLA does not list, for they are no .safetensors."""
+    names = (
+        name
+        for folder in folder_paths.get_folder_paths(CONNECTORS)
+        if os.path.isdir(folder)
+        for name in sorted(os.listdir(folder))
+        if os.path.isfile(os.path.join(folder, name))
+    )
+    return [name for name in names if os.path.splitext(name)[1].lower() not in EXTENSIONS and name[0] != "."]
+
+
+def entry_of(name, path, describe, others_are_errors=True):
+    """Entry of what lies at `path`; `describe(path)` gives its text and its text_dim."""
+    if path is None:
+        return Entry(name, "a link to a file that is not there")
+    text_dim, foreign = None, False
+    try:
+        text, text_dim = describe(path)
+    except OtherModelError as error:
+        foreign = not others_are_errors
+        text = error.kind if foreign else str(error)
+    except Exception as error:  # a file may hold anything, and the page is wanted most when something is wrong
+        text = reason(error)
+    return Entry(name, f"{size_on_disk(path)}, {text}", text_dim, foreign)
+
+
+def connector_text(path):
+    header = read_header(path)
+    config = check_connector(header)
+    return (
+        f"{precision([header])}, reads text states of width {config.text_dim}, makes {config.num_queries} tokens of "
+        f"width {config.width}; {config.depth} blocks, {config.num_heads} heads"
+    ), config.text_dim
+
+
+def encoder_text(path):
+    files, headers, sizes = inspect_text_encoder(path)
+    tokenizer = os.path.basename(files.tokenizer) if files.tokenizer else "ComfyUI's"
+    return (
+        f"{precision(headers)}, a T5 encoder with text states of width {sizes['d_model']}; {sizes['num_layers']} blocks, "
+        f"tokenizer: {tokenizer}"
+    ), sizes["d_model"]
+
+
+def precision(headers):
+    """ "F16", or the words of all dtypes in these headers."""
+    return " and ".join(sorted({dtype for header in headers for dtype in header.dtypes.values()}))
+
+
+def weights_of(path):
+    try:
+        return find_encoder_files(path).weights
+    except (ELLAError, OSError, ValueError, KeyError):
+        return ()
+
+
+def size_on_disk(path):
+    try:
+        size = sum(os.path.getsize(file) for file in ([path] if os.path.isfile(path) else weights_of(path)))
+    except OSError:
+        return "of unknown size"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size:,} bytes"
+
+
+def reason(error):
+    """What an error says that is fit to show: an ELLAError's sentence, of others their kind, for their text may hold paths."""
+    if isinstance(error, ELLAError):
+        return str(error)
+    detail = getattr(error, "strerror", None)
+    return f"can't be read: {type(error).__name__}" + (f", {detail}" if detail else "")

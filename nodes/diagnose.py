@@ -1,0 +1,49 @@
+import logging
+
+from server import PromptServer
+
+from ..ella_core.host.diagnosis import diagnose
+from .schema import ELLA, io, ui
+
+
+class ELLADiagnose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ELLADiagnose",
+            display_name="ELLA Diagnose",
+            category="utilities",
+            description="Checks ELLA's files, folders, versions and devices, and writes a page to read and to paste into an issue. It holds no personal paths.",
+            search_aliases=["ella", "diagnose", "ella debug", "ella help", "ella check", "troubleshoot"],
+            inputs=[
+                ELLA.Input(
+                    "ella", optional=True, tooltip="The connector from Load ELLA, to check what it fits. Not needed."
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The language model from Load ELLA Text Encoder, to check what it fits. Not needed.",
+                ),
+                io.Model.Input(
+                    "model", optional=True, tooltip="The model that Apply ELLA gets, to check what it fits. Not needed."
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="page", tooltip="The page, also shown in the node and the console.")
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **kwargs):
+        return float("nan")  # equal to nothing, so it looks anew each time: the files may have changed
+
+    @classmethod
+    def execute(cls, ella=None, clip=None, model=None) -> io.NodeOutput:
+        page = diagnose(ella, clip, model)
+        logging.info("%s", page)
+        if cls.hidden.unique_id is not None:
+            # The frontend shows an output's text in core's own nodes alone, and this text in every node.
+            PromptServer.instance.send_progress_text(page, cls.hidden.unique_id)
+        return io.NodeOutput(page, ui=ui.PreviewText(page))
