@@ -23,7 +23,7 @@ from ..pack_version import pack_version
 from .clip import NAME, ELLATokenizer
 from .connector_model import compute_dtype, connector_name
 from .model_folders import CONNECTORS, ENCODERS
-from .model_inventory import connectors, files_not_listed, reason, text_encoders
+from .model_inventory import Entry, connectors, files_not_listed, reason, text_encoders
 from .public_paths import PublicPaths
 from .remembering_clip import RememberingCLIP
 from .sampler_patch import KEY, check_model, context_dim_of
@@ -32,6 +32,7 @@ FOLDERS = (CONNECTORS, *ENCODERS)
 PACKAGES = ("torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib")
 # Of the host's options those that decide on precision, memory and speed; none of them holds a path.
 OPTIONS = re.compile(r"fp8|fp16|bf16|fp32|fp64|vram|gpu_only|^cpu|smart_memory|attention|directml|^fast$|deterministic")
+FLAN_T5_XL = 2048  # width of the text states that the released connector reads
 MOST_ENTRIES = 20
 LONGEST_LINE = 500
 
@@ -39,32 +40,41 @@ LONGEST_LINE = 500
 def diagnose(ella=None, clip=None, model=None):
     """A page of plain text for what is wired (connector, CLIP, MODEL, each may be None) and what is installed.
 
-    It reads headers of files, no weights, and loads nothing. It never raises: what can't be told is a line that says so.
+    It reads headers of files, no weights, and loads nothing. It never raises; what can't be told is a line saying so.
     """
     paths = PublicPaths(FOLDERS)
-    found = [attempt(connectors, []), attempt(text_encoders, [])]
+    found = [entries_of(connectors), entries_of(text_encoders)]
     sections = {
-        "To do": attempt(things_to_do, None, *found, ella, clip, model),
+        "To do": attempt(things_to_do, *found, ella, clip, model),
         "Versions": attempt(versions),
         "Device": attempt(device),
-        "Wired": attempt(wired, None, ella, clip, model),
-        "Model folders": attempt(model_folders, None, paths),
-        "Connectors, for Load ELLA": attempt(entry_lines, None, found[0]),
-        "Text encoders, for Load ELLA Text Encoder": attempt(entry_lines, None, found[1]),
-        "Which text encoder fits which connector": attempt(fits, None, *found),
+        "Wired": attempt(wired, ella, clip, model),
+        "Model folders": attempt(model_folders, paths),
+        "Connectors, for Load ELLA": attempt(entry_lines, found[0]),
+        "Text encoders, for Load ELLA Text Encoder": attempt(entry_lines, found[1]),
+        "Which text encoder fits which connector": attempt(fits, *found),
     }
     lines = [f"ELLA {pack_version()} on ComfyUI {comfyui_version.__version__}"]
     for title, section in sections.items():
-        lines += ["", title, *("  " + one_line(line) for line in section)]
-    return paths.hide("\n".join(lines))
+        # Hidden first: a path that was cut or written otherwise would not be found any more.
+        lines += ["", title, *("  " + one_line(paths.hide(line)) for line in section)]
+    return "\n".join(lines)
 
 
-def attempt(function, otherwise=None, *arguments):
-    """What a function returns; where it fails `otherwise`, or a line that says why."""
+def attempt(function, *arguments):
+    """The lines that a function returns; where it fails, one that says why."""
     try:
         return function(*arguments)
     except Exception as error:  # nothing that is broken in an installation may keep its diagnosis back
-        return [reason(error)] if otherwise is None else otherwise
+        return [reason(error)]
+
+
+def entries_of(inventory):
+    """The entries that a function lists; where it fails, one that says why."""
+    try:
+        return inventory()
+    except Exception as error:
+        return [Entry("the list", reason(error))]
 
 
 def one_line(text):
@@ -73,13 +83,14 @@ def one_line(text):
 
 
 def things_to_do(connectors, encoders, ella, clip, model):
-    lines = list(attempt(misfits, None, ella, clip, model))
+    lines = list(attempt(misfits, ella, clip, model))
     if not any(entry.text_dim for entry in connectors):
         lines.append(f"No connector: put {RELEASED} (134 MB, huggingface.co/QQGYLab/ELLA) into models/{CONNECTORS}.")
-    if not any(pairs(connectors, encoders).values()):
+    wanted = {entry.text_dim for entry in connectors if entry.text_dim} or {FLAN_T5_XL}
+    if not any(entry.text_dim in wanted for entry in encoders):
         lines.append(
-            "No text encoder for it: put model.safetensors (2.5 GB) of models--google--flan-t5-xl--text_encoder "
-            "(huggingface.co/QQGYLab/ELLA) into models/text_encoders."
+            "No text encoder for the connector: put model.safetensors (2.5 GB) of the folder "
+            "models--google--flan-t5-xl--text_encoder (huggingface.co/QQGYLab/ELLA) into models/text_encoders."
         )
     others = files_not_listed()
     if others:
@@ -87,8 +98,8 @@ def things_to_do(connectors, encoders, ella, clip, model):
     lines += [f"Python's package {name} is missing: pip install {name}" for name in PACKAGES if not version_of(name)]
     for pack, node_ids in earlier_packs().items():
         lines.append(
-            f"Another ELLA pack, {pack}, is installed ({first_names(node_ids)}). Its wires of type ELLA do not work with "
-            "the nodes of this pack; scripts/convert_workflow.py converts its workflows."
+            f"Another ELLA pack, {pack}, is installed ({first_names(node_ids)}). Its wires of type ELLA do not work "
+            "with the nodes of this pack; scripts/convert_workflow.py converts its workflows."
         )
     return lines or ["nothing was found wrong"]
 
@@ -163,8 +174,8 @@ def device():
         f"ComfyUI's options: {', '.join(options()) or 'none on precision or memory'}",
         f"Text encoders: on {management.text_encoder_device()}, offloaded to "
         f"{management.text_encoder_offload_device()}; ELLA's computes in float16, whatever the options",
-        f"Connector: on {chosen}, offloaded to {management.unet_offload_device()}; computes in float16 beside a float16 "
-        "model, else in float32",
+        f"Connector: on {chosen}, offloaded to {management.unet_offload_device()}; computes in float16 beside a "
+        "float16 model, else in float32",
     ]
 
 
@@ -181,7 +192,7 @@ def options():
 
 def wired(ella, clip, model):
     objects = {"ella": (ella_text, ella), "clip": (clip_text, clip), "model": (model_text, model)}
-    return [f"{name}: {''.join(attempt(text, None, given))}" for name, (text, given) in objects.items()]
+    return [f"{name}: {''.join(attempt(text, given))}" for name, (text, given) in objects.items()]
 
 
 def ella_text(ella):
@@ -213,8 +224,8 @@ def model_text(model):
     base = model.model
     patched = KEY in model.wrappers.get(WrappersMP.SAMPLER_SAMPLE, {})
     return (
-        f"{type(base).__name__}, {base.model_type.name}, attends to tokens of width {context_dim_of(model)}, computes in "
-        f"{base.get_dtype_inference()} on {model.load_device}, the connector beside it in {compute_dtype(base)}; "
+        f"{type(base).__name__}, {base.model_type.name}, attends to tokens of width {context_dim_of(model)}, computes "
+        f"in {base.get_dtype_inference()} on {model.load_device}, the connector beside it in {compute_dtype(base)}; "
         f"{'with' if patched else 'without'} Apply ELLA"
     )
 

@@ -38,9 +38,10 @@ def text_encoders():
     """An Entry for each name in the list of Load ELLA Text Encoder, but for the weights inside a listed folder."""
     own = tuple(os.path.join(path, "") for path in folder_paths.get_folder_paths(ENCODERS[0]))
     paths = encoder_paths()
-    inside = {weights for path in paths.values() if not os.path.isfile(path) for weights in weights_of(path)}
+    folders = [path for path in paths.values() if path is not None and not os.path.isfile(path)]
+    inside = {weights for folder in folders for weights in weights_of(folder)}
     return [
-        entry_of(name, path, encoder_text, others_are_errors=path.startswith(own))
+        entry_of(name, path, encoder_text, others_are_errors=path is None or path.startswith(own))
         for name, path in sorted(paths.items())
         if path not in inside
     ]
@@ -86,8 +87,8 @@ def encoder_text(path):
     files, headers, sizes = inspect_text_encoder(path)
     tokenizer = os.path.basename(files.tokenizer) if files.tokenizer else "ComfyUI's"
     return (
-        f"{precision(headers)}, a T5 encoder with text states of width {sizes['d_model']}; {sizes['num_layers']} blocks, "
-        f"tokenizer: {tokenizer}"
+        f"{precision(headers)}, a T5 encoder with text states of width {sizes['d_model']}; {sizes['num_layers']} "
+        f"blocks, tokenizer: {tokenizer}"
     ), sizes["d_model"]
 
 
@@ -115,7 +116,7 @@ def size_on_disk(path):
 
 
 def reason(error):
-    """What an error says that is fit to show: an ELLAError's sentence, of others their kind, for their text may hold paths."""
+    """What may be shown of an error: an ELLAError's sentence, of others their kind, for their text may hold paths."""
     if isinstance(error, ELLAError):
         return str(error)
     detail = getattr(error, "strerror", None)

@@ -75,3 +75,20 @@ def test_the_nodes_are_found_by_search(page):
             words,
         )
         assert "ELLAApplyConditioning" in found and "T5TextEncode" in found
+
+
+def test_the_page_of_ella_diagnose_is_shown_in_the_node(page, screenshot):
+    graph = {
+        "nodes": [{"id": 1, "type": "ELLADiagnose", "pos": [0, 0], "size": [700, 400]}],
+        "links": [],
+        "version": 0.4,
+    }
+    load(page, graph)
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    page.wait_for_function(
+        "() => window.app.graph.nodes[0].widgets?.some(widget => String(widget.value).startsWith('ELLA '))",
+        timeout=60000,
+    )
+    shown = page.get_by_text("To do").first
+    shown.wait_for(state="visible", timeout=10000)
+    screenshot()

@@ -70,7 +70,7 @@ def test_nothing_installed_and_nothing_wired(host, folders):
     page = diagnose(host)
     todo = section(page, "To do")
     assert any(line.startswith("No connector: put ella-sd1.5-tsc-t5xl.safetensors") for line in todo)
-    assert any(line.startswith("No text encoder for it: put model.safetensors") for line in todo)
+    assert any(line.startswith("No text encoder for the connector: put model.safetensors") for line in todo)
     assert section(page, "Connectors, for Load ELLA") == ["none"]
     assert section(page, "Wired") == ["ella: nothing", "clip: nothing", "model: nothing"]
     assert section(page, "Model folders")[:3] == [
@@ -134,7 +134,8 @@ def test_bad_files_are_a_line_each(host, folders):
     for name, (content, _) in BAD_FILES.items():
         (folders["ella"] / name).write_bytes(content)
         (folders["ella_encoder"] / name).write_bytes(content)
-    (folders["ella"] / "gone.safetensors").symlink_to(folders["ella"] / "nowhere")
+    for name in ("ella", "ella_encoder"):
+        (folders[name] / "gone.safetensors").symlink_to(folders[name] / "nowhere")
     save_file({"lora_unet.lora_down.weight": torch.zeros(2, 2)}, folders["ella"] / "lora.safetensors")
     (folders["ella"] / "old.pt").write_bytes(b"PK")
     page = diagnose(host)
@@ -146,7 +147,8 @@ def test_bad_files_are_a_line_each(host, folders):
             (line,) = [line for line in lines if line.startswith(shown + ": ")]
             assert expected in line
     assert any("lora.safetensors is a LoRA, where an ELLA connector is expected" in line for line in connectors)
-    assert len(connectors) >= len(BAD_FILES) + 1
+    assert "gone.safetensors: a link to a file that is not there" in connectors
+    assert "gone.safetensors: a link to a file that is not there" in encoders
     assert "Only .safetensors files are listed, and models/ella holds old.pt." in section(page, "To do")
     assert any(line.startswith("No connector: ") for line in section(page, "To do"))
     assert_private(page)
@@ -195,7 +197,7 @@ def test_other_people_s_text_encoders_are_no_errors(host, folders, model_files, 
     assert lines[1].startswith("for other models: bert (") and "by its config.json" in lines[1]
     assert "clip_l.safetensors (" in lines[1] and "a CLIP text encoder" in lines[1] and "expected" not in lines[1]
     assert section(page, "Which text encoder fits which connector") == ["wide.safetensors: none that is here"]
-    assert any(line.startswith("No text encoder for it: ") for line in section(page, "To do"))
+    assert any(line.startswith("No text encoder for the connector: ") for line in section(page, "To do"))
     assert_private(page)
 
 
@@ -288,3 +290,11 @@ def test_paths_are_hidden_however_an_error_writes_them(host, folders):
     assert paths.hide(f"in {Path.home() / 'x'}") == "in ~/x"
     paths.names[r"C:\Users\Jane Doe\ella"] = "(extra path 2)"
     assert paths.hide(repr(r"C:\Users\Jane Doe\ella\b")) == r"'(extra path 2)\\b'"
+
+
+def test_a_text_encoder_without_a_connector_is_no_fault(host, folders, random_models):
+    """A language model as wide as FLAN-T5-XL is what the missing connector will read."""
+    random_models.make_text_encoder(str(folders["text_encoders"] / "flan.safetensors"), num_layers=1)
+    todo = section(diagnose(host), "To do")
+    assert any(line.startswith("No connector: ") for line in todo)
+    assert not any(line.startswith("No text encoder") for line in todo)
