@@ -9,8 +9,8 @@ import comfy.sd
 import folder_paths
 import torch
 
-from ..encoder_files import find_encoder_files
 from ..prompt_cache import PromptCache, prompt_key
+from ..text_encoder import inspect_text_encoder
 from .conditioning import text_states_mark
 
 
@@ -50,7 +50,8 @@ class RememberingCLIP(comfy.sd.CLIP):
 def remembering_clip(path, load):
     """RememberingCLIP of the text encoder at `path`; its prompts lie in the host's user folder, which the web can't see.
 
-    Raises ELLAError as `find_encoder_files` does.
+    Raises ELLAError for files that are no text encoder, as loading it would.
     """
     folder = os.path.join(folder_paths.get_system_user_directory("ella"), "prompts")
-    return RememberingCLIP(find_encoder_files(path).identity(), PromptCache(folder), load)
+    files, _, _ = inspect_text_encoder(path)
+    return RememberingCLIP(files.identity(), PromptCache(folder), load)
