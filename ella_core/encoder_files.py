@@ -68,7 +68,7 @@ def find_encoder_files(path):
     """
     path = os.fspath(path)
     if os.path.isfile(path):
-        if not path.lower().endswith(".safetensors"):
+        if not path.lower().endswith((".safetensors", ".sft")):
             raise ELLAError(
                 f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors "
                 "or its folder."

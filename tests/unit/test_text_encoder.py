@@ -143,10 +143,11 @@ def test_names_as_users_have_them(golden_folder, tmp_path, expected, layout):
     assert encoder.token_ids("a red fox") == [5, 6, 7, 1]
 
 
-def test_single_file_with_a_given_tokenizer(golden_folder, tmp_path, expected):
+@pytest.mark.parametrize("ending", [".safetensors", ".sft", ".SAFETENSORS"])
+def test_single_file_with_a_given_tokenizer(golden_folder, tmp_path, expected, ending):
     tensors, _ = expected
-    shutil.copy(golden_folder / "model.safetensors", tmp_path / "flan.safetensors")
-    encoder = load_text_encoder(tmp_path / "flan.safetensors", tokenizer=str(golden_folder / "tokenizer.json"))
+    weights = shutil.copy(golden_folder / "model.safetensors", tmp_path / ("flan" + ending))
+    encoder = load_text_encoder(weights, tokenizer=str(golden_folder / "tokenizer.json"))
     states = encoder.read(tensors["ids.prompt.flexible"].tolist())
     assert cosine(states[0], tensors["states.prompt.flexible"]) > COSINE
     assert encoder.token_ids("a red fox", 2) == [5, 1]
@@ -200,6 +201,6 @@ def test_padding_does_not_change_the_text(encoder, expected):
 
 
 def test_no_tokenizer_is_said(golden_folder, tmp_path):
-    shutil.copy(golden_folder / "model.safetensors", tmp_path / "flan.safetensors")
+    weights = shutil.copy(golden_folder / "model.safetensors", tmp_path / ("flan" + ending))
     with pytest.raises(ELLAError, match="flan.safetensors comes without a tokenizer.json or spiece.model"):
         load_text_encoder(tmp_path / "flan.safetensors")
