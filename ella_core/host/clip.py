@@ -14,6 +14,7 @@ import torch
 
 from ..encoder_files import find_encoder_files
 from ..errors import ELLAError
+from ..prompt_words import Piece
 from ..text_encoder import END, PAD, load_text_encoder
 from .conditioning import text_states_mark
 from .remembering_clip import RememberingCLIP, remembering_clip
@@ -150,6 +151,15 @@ def new_patcher(path, disable_dynamic=False):
     return new_clip(path).patcher
 
 
+def check_clip(clip, node):
+    """Raises ELLAError for a CLIP that is not ELLA's text encoder; `node` is the name of the node that got it."""
+    if not isinstance(clip.tokenizer, ELLATokenizer):
+        raise ELLAError(
+            f"{node} got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is expected; wire it "
+            "from Load ELLA Text Encoder."
+        )
+
+
 def encode_prompt(clip, text, max_length=0):
     """Prompt -> CONDITIONING of text states, one entry (1, T, text_dim); `max_length` as in `TextEncoder.encode`.
 
@@ -161,9 +171,12 @@ def encode_prompt(clip, text, max_length=0):
 
 
 def read_prompt(clip, text, max_length):
-    if not isinstance(clip.tokenizer, ELLATokenizer):
-        raise ELLAError(
-            f"T5 Text Encode got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is "
-            "expected; wire it from Load ELLA Text Encoder."
-        )
+    check_clip(clip, "T5 Text Encode")
     return clip.encode_from_tokens_scheduled(clip.tokenize(text, max_length=max_length))
+
+
+def prompt_pieces(clip, text, max_length, node):
+    """Prompt -> its tokens as a list of Piece, with its weights; `node` as in `check_clip`."""
+    check_clip(clip, node)
+    (section,) = clip.tokenize(text, max_length=max_length)[NAME]
+    return [Piece(token, piece, weight) for (token, weight), piece in clip.tokenizer.untokenize(section)]

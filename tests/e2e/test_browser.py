@@ -92,3 +92,28 @@ def test_the_page_of_ella_diagnose_is_shown_in_the_node(page, screenshot):
     shown = page.get_by_text("To do").first
     shown.wait_for(state="visible", timeout=10000)
     screenshot()
+
+
+def test_the_token_report_stands_on_its_node(page, screenshot):
+    """Also what looks like HTML in it: the end token, and a word that the tokenizer doesn't know."""
+    graph = {"nodes": [], "links": [], "groups": [], "version": 0.4}
+    load(page, graph)
+    page.evaluate(
+        """() => {
+            const [clip, report] = ['LoadELLATextEncoder', 'ELLATokenReport'].map(type => {
+                const node = window.LiteGraph.createNode(type);
+                window.app.graph.add(node);
+                return node;
+            });
+            report.pos = [420, 40];
+            report.size = [500, 500];
+            clip.connect(0, report, 0);
+            report.widgets.find(widget => widget.name === 'text').value = 'a (red:1.3) fox \\u{1F98A}';
+        }"""
+    )
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    shown = page.get_by_text("end token | </s> (1)")
+    shown.wait_for(timeout=180000)
+    text = shown.inner_text()
+    assert "red | 1.3 |" in text and "<unk> | 1 |" in text
+    screenshot()

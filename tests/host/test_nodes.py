@@ -21,6 +21,12 @@ IDS = {
         ["MODEL", "CONDITIONING", "CONDITIONING"],
     ),
     "ELLADiagnose": ([], ["ella", "clip", "model"], ["STRING"]),
+    "ELLAAttentionMap": (
+        ["clip", "ella", "text", "max_length", "steps", "blocks", "heads"],
+        [],
+        ["IMAGE", "STRING"],
+    ),
+    "ELLATokenReport": (["clip", "text", "max_length"], [], ["STRING"]),
 }
 PROMPTS = {
     "empty": "",

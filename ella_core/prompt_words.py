@@ -1,0 +1,56 @@
+"""The words of a prompt as the language model reads them: sentencepiece's pieces, joined where no space is between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .text_encoder import END
+
+SPACE = "\u2581"  # sentencepiece's mark of a space, at the beginning of a piece
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token: its id, its text in the tokenizer's vocabulary, and the weight that the prompt gives it."""
+
+    id: int
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Word:
+    """Pieces up to the next space, so that punctuation belongs to the word it touches.
+
+    `start` and `stop` are its places among the prompt's tokens.
+    """
+
+    pieces: tuple[Piece, ...]
+    start: int
+
+    @property
+    def stop(self):
+        return self.start + len(self.pieces)
+
+    @property
+    def text(self):
+        return "".join(piece.text for piece in self.pieces).replace(SPACE, "") or SPACE
+
+    @property
+    def weight(self):
+        """The prompt's weight; a weight ends at a space, because the host tokenizes what it weighs on its own."""
+        return self.pieces[0].weight
+
+
+def end_of(pieces):
+    """Place of the end token among a prompt's pieces; what comes after it is padding."""
+    return max(place for place, piece in enumerate(pieces) if piece.id == END)
+
+
+def words_of(pieces):
+    """Pieces of a prompt, the end token and padding last -> its Words in order, repeated ones each on their own."""
+    starts = [
+        place for place, piece in enumerate(pieces[: end_of(pieces)]) if place == 0 or piece.text.startswith(SPACE)
+    ]
+    stops = [*starts[1:], end_of(pieces)]
+    return [Word(tuple(pieces[start:stop]), start) for start, stop in zip(starts, stops)]

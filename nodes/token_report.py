@@ -1,0 +1,41 @@
+import html
+
+from server import PromptServer
+
+from ..ella_core.host.clip import prompt_pieces
+from ..ella_core.token_report import token_report
+from .schema import io, ui
+
+
+class ELLATokenReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ELLATokenReport",
+            display_name="ELLA Token Report",
+            category="model/conditioning",
+            description="Shows the tokens that ELLA's language model makes of a prompt: their number, their weights, and what was cut.",
+            search_aliases=["ella", "token count", "count tokens", "prompt length", "tokenizer", "t5"],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The language model from Load ELLA Text Encoder."),
+                io.String.Input("text", multiline=True, dynamic_prompts=True, tooltip="The prompt to look at."),
+                io.Int.Input(
+                    "max_length",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Number of tokens, as in T5 Text Encode. 0 takes as many as the prompt has.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="report", tooltip="The report, as the node shows it.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, clip, text, max_length) -> io.NodeOutput:
+        whole, read = (prompt_pieces(clip, text, length, "ELLA Token Report") for length in (0, max_length))
+        report = token_report(whole, read)
+        # The frontend shows this on any node, as HTML; the text of a node's ui it shows on some of its own nodes alone.
+        PromptServer.instance.send_progress_text(html.escape(report, quote=False), cls.hidden.unique_id)
+        return io.NodeOutput(report, ui=ui.PreviewText(report))
