@@ -28,8 +28,8 @@ def read_index_list(text, count, name):
         first, last = int(match[1]), int(match[2] or match[1])
         if not 1 <= first <= last <= count:
             raise ELLAError(
-                f"{name} names {item.strip()}, and this connector has {name} 1 to {count}; write numbers in that range, "
-                "the smaller first, or all."
+                f"{name} names {item.strip()}, and this connector has {name} 1 to {count}; write numbers in that "
+                "range, the smaller first, or all."
             )
         chosen |= set(range(first - 1, last))
     return sorted(chosen)

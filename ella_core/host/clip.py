@@ -155,8 +155,8 @@ def check_clip(clip, node):
     """Raises ELLAError for a CLIP that is not ELLA's text encoder; `node` is the name of the node that got it."""
     if not isinstance(clip.tokenizer, ELLATokenizer):
         raise ELLAError(
-            f"{node} got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is expected; wire it "
-            "from Load ELLA Text Encoder."
+            f"{node} got a CLIP ({type(clip.cond_stage_model).__name__}) where ELLA's text encoder is expected; wire "
+            "it from Load ELLA Text Encoder."
         )
 
 

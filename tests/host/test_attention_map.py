@@ -56,7 +56,7 @@ def test_the_map_is_torch_s_attention_to_each_word(host, ella, t5, oracle, max_l
     tokenizer = t5.tokenizer.t5xl.tokenizer
     parts = ["A red fox in a green coat reads a newspaper beside a ", "blue teapot", ", it costs $5. A red fox."]
     pieces = [piece for part in parts for piece in tokenizer.convert_ids_to_tokens(tokenizer(part)["input_ids"])[:-1]]
-    places = torch.tensor([piece.startswith("▁") for piece in pieces]).cumsum(0) - 1
+    places = torch.tensor([piece.startswith("\u2581") for piece in pieces]).cumsum(0) - 1
     assert places[-1] + 1 == len(WORDS)
     for row in rows:
         weights = torch_attention(oracle, states.double(), int(row[0]))

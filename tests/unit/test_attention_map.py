@@ -113,7 +113,7 @@ def test_timesteps_go_from_noise_to_picture():
 
 @pytest.fixture
 def pieces():
-    texts = ["▁a", "▁red", "▁tea", "pot", ",", "▁red", '"', "</s>", "<pad>", "<pad>"]
+    texts = ["\u2581a", "\u2581red", "\u2581tea", "pot", ",", "\u2581red", '"', "</s>", "<pad>", "<pad>"]
     return [Piece({"</s>": 1, "<pad>": 0}.get(text, 9), text) for text in texts]
 
 

@@ -15,7 +15,7 @@ TEXT = "a red teapot, a red fox"
 @pytest.fixture(scope="module")
 def fast_tokenizer(tmp_path_factory):
     path = tmp_path_factory.mktemp("fast") / "tokenizer.json"
-    pieces = ["<pad>", "</s>", "<unk>", "▁", "▁a", "▁red", "▁tea", "pot", ",", "▁fox"]
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", "\u2581a", "\u2581red", "\u2581tea", "pot", ",", "\u2581fox"]
     tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=2))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -65,16 +65,16 @@ def piece(text, weight=1.0):
     [
         (["</s>"], []),
         (["</s>", "<pad>", "<pad>"], []),
-        (["▁", "<unk>", "▁", "fox", "</s>"], ["<unk>", "fox"]),
-        (["▁", "▁a", "</s>"], ["▁", "a"]),
-        (["<pad>", "▁a", "</s>", "▁b", "</s>", "<pad>"], ["<pad>", "a</s>", "b"]),
+        (["\u2581", "<unk>", "\u2581", "fox", "</s>"], ["<unk>", "fox"]),
+        (["\u2581", "\u2581a", "</s>"], ["\u2581", "a"]),
+        (["<pad>", "\u2581a", "</s>", "\u2581b", "</s>", "<pad>"], ["<pad>", "a</s>", "b"]),
     ],
 )
 def test_unusual_pieces(texts, expected):
     assert [word.text for word in words_of([piece(text) for text in texts])] == expected
 
 
-WHOLE = [piece("▁a"), piece("▁red", 1.3), piece("▁tea"), piece("pot"), piece(","), piece("▁fox"), piece("</s>")]
+WHOLE = [piece("\u2581a"), piece("\u2581red", 1.3), piece("\u2581tea"), piece("pot"), piece(","), piece("\u2581fox"), piece("</s>")]
 
 
 def test_a_whole_prompt():
@@ -83,10 +83,10 @@ def test_a_whole_prompt():
         "Nothing was cut.",
         "",
         "word | weight | pieces (ids)",
-        "a | 1 | ▁a (9)",
-        "red | 1.3 | ▁red (9)",
-        "teapot, | 1 | ▁tea (9)  pot (9)  , (9)",
-        "fox | 1 | ▁fox (9)",
+        "a | 1 | \u2581a (9)",
+        "red | 1.3 | \u2581red (9)",
+        "teapot, | 1 | \u2581tea (9)  pot (9)  , (9)",
+        "fox | 1 | \u2581fox (9)",
         "end token | </s> (1)",
     ]
 
@@ -111,10 +111,10 @@ def test_a_word_that_was_cut_inside():
     lines = token_report(WHOLE, WHOLE[:4] + WHOLE[-1:]).split("\n")
     assert lines[1:4] == [
         "Cut by max_length 5: the last 2 pieces of 6.",
-        "Cut inside a word: teapot, is read as ▁tea pot.",
+        "Cut inside a word: teapot, is read as \u2581tea pot.",
         "Words not read (1): fox",
     ]
-    assert "teapot | 1 | ▁tea (9)  pot (9)" in lines
+    assert "teapot | 1 | \u2581tea (9)  pot (9)" in lines
 
 
 def test_no_words():
