@@ -36,6 +36,7 @@ class ELLATokenReport(io.ComfyNode):
     def execute(cls, clip, text, max_length) -> io.NodeOutput:
         whole, read = (prompt_pieces(clip, text, length, "ELLA Token Report") for length in (0, max_length))
         report = token_report(whole, read)
-        # The frontend shows this on any node, as HTML; the text of a node's ui it shows on some of its own nodes alone.
-        PromptServer.instance.send_progress_text(html.escape(report, quote=False), cls.hidden.unique_id)
+        if cls.hidden.unique_id is not None:
+            # As in ELLA Diagnose; the frontend takes it for HTML, and </s> for a tag.
+            PromptServer.instance.send_progress_text(html.escape(report, quote=False), cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))
