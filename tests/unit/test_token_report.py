@@ -74,7 +74,15 @@ def test_unusual_pieces(texts, expected):
     assert [word.text for word in words_of([piece(text) for text in texts])] == expected
 
 
-WHOLE = [piece("\u2581a"), piece("\u2581red", 1.3), piece("\u2581tea"), piece("pot"), piece(","), piece("\u2581fox"), piece("</s>")]
+WHOLE = [
+    piece("\u2581a"),
+    piece("\u2581red", 1.3),
+    piece("\u2581tea"),
+    piece("pot"),
+    piece(","),
+    piece("\u2581fox"),
+    piece("</s>"),
+]
 
 
 def test_a_whole_prompt():
