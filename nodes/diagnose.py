@@ -1,3 +1,4 @@
+import html
 import logging
 
 from server import PromptServer
@@ -45,5 +46,5 @@ class ELLADiagnose(io.ComfyNode):
         logging.info("%s", page)
         if cls.hidden.unique_id is not None:
             # The frontend shows an output's text in core's own nodes alone, and this text in every node.
-            PromptServer.instance.send_progress_text(page, cls.hidden.unique_id)
+            PromptServer.instance.send_progress_text(html.escape(page, quote=False), cls.hidden.unique_id)
         return io.NodeOutput(page, ui=ui.PreviewText(page))
