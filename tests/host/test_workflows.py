@@ -79,7 +79,9 @@ def test_loaders_offer_the_model_they_name(workflow):
 
 
 def test_nodes_tell_which_pack_they_are_from(workflow, host):
-    ours = {node_id for node_id, cls in host.node_classes.items() if cls.__module__.startswith(host.pack.__name__ + ".")}
+    ours = {
+        node_id for node_id, cls in host.node_classes.items() if cls.__module__.startswith(host.pack.__name__ + ".")
+    }
     for node in workflow["nodes"]:
         if node["type"] != "MarkdownNote":
             assert node["properties"]["cnr_id"] == ("ella" if node["type"] in ours else "comfy-core")
@@ -119,9 +121,26 @@ def test_workflow_becomes_a_picture(workflow, host, named_models, example_pictur
             node["inputs"].update(steps=3)
     scales = [node["inputs"]["scale_by"] for node in prompt.values() if node["class_type"] == "LatentUpscaleBy"]
     side = int(64 * math.prod(scales))
+    spacings = [node["inputs"]["spacing_width"] for node in prompt.values() if node["class_type"] == "ImageStitch"]
+    size = (side + sum(side + spacing for spacing in spacings), side)
     (output,) = (number for number, node in prompt.items() if node["class_type"] == "SaveImage")
     (saved,) = host.execute(prompt)[output]["images"]
     with Image.open(Path(folder_paths.get_output_directory()) / saved["subfolder"] / saved["filename"]) as picture:
-        assert (picture.format, picture.size) == ("PNG", (side, side))
+        assert (picture.format, picture.size) == ("PNG", size)
         assert json.loads(picture.text["prompt"]) == prompt
-        assert len(picture.getcolors(side * side)) > 100
+        assert len(picture.getcolors(math.prod(size))) > 100
+
+
+def test_the_comparison_differs_in_the_conditioning_alone(host):
+    workflow = json.loads((REPO / "workflows/ella_vs_clip.json").read_text(encoding="utf-8"))
+    prompt = convert_ui_to_api(workflow, host.object_info(*{node["type"] for node in executed_nodes(workflow)}))
+    samplers = [node["inputs"] for node in prompt.values() if node["class_type"] == "KSampler"]
+    differing = ("model", "positive", "negative")
+    settings = [{name: value for name, value in inputs.items() if name not in differing} for inputs in samplers]
+    assert len(settings) == 3 and settings[0] == settings[1] == settings[2]
+    assert all(len({inputs[name][0] for inputs in samplers}) == 3 for name in differing)
+    kinds = ("CLIPTextEncode", "T5TextEncode")
+    texts = {kind: [node["inputs"]["text"] for node in prompt.values() if node["class_type"] == kind] for kind in kinds}
+    assert texts["CLIPTextEncode"] == texts["T5TextEncode"] == [["4", 0], ["5", 0]]
+    titles = [node["title"] for node in workflow["nodes"] if node["type"] == "PreviewImage"]
+    assert titles == ["CLIP", "ELLA", "ELLA + CLIP"]
