@@ -64,19 +64,6 @@ def test_dropping_the_picture_brings_the_graph_back(page, server, workflow):
     assert sorted(kinds) == sorted(node["type"] for node in graph["nodes"])
 
 
-def test_the_nodes_are_found_by_search(page):
-    for words in ("ella", "long prompt"):
-        found = page.evaluate(
-            """async words => {
-                const info = await (await fetch('/object_info')).json();
-                return Object.keys(info).filter(id => [info[id].display_name, ...(info[id].search_aliases ?? [])]
-                    .some(text => text?.toLowerCase().includes(words)));
-            }""",
-            words,
-        )
-        assert "ELLAApplyConditioning" in found and "T5TextEncode" in found
-
-
 def test_the_page_of_ella_diagnose_is_shown_in_the_node(page, screenshot):
     graph = {
         "nodes": [{"id": 1, "type": "ELLADiagnose", "pos": [0, 0], "size": [700, 400]}],
