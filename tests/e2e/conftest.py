@@ -194,6 +194,20 @@ def page(browser, server):
 
 
 @pytest.fixture
+def put_down(page):
+    """Clicks where the node belongs that was chosen in the search box and hangs on the pointer."""
+
+    def click(x, y):
+        page.wait_for_function("() => window.app.graph.nodes.some(node => node.flags.ghost)")
+        page.wait_for_timeout(500)
+        page.mouse.move(x, y)
+        page.mouse.click(x, y)
+        page.wait_for_function("() => !window.app.graph.nodes.some(node => node.flags.ghost)")
+
+    return click
+
+
+@pytest.fixture
 def screenshot(page, request):
     """Keeps a picture of the page as an artifact, in the folder SCREENSHOTS names, under the test's name."""
 
