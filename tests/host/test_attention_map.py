@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 
 import pytest
 import torch
@@ -77,7 +78,9 @@ def test_a_weight_changes_the_map(host, ella, t5):
     assert plain[1] == weighted[1] and not torch.equal(plain[2], weighted[2])
 
 
-def test_a_file_with_spiece_model_gives_the_same_kind_of_map(host, ella, model_files):
+@pytest.fixture
+def spiece_clip(host, model_files):
+    """The text encoder with a small spiece.model as its only tokenizer."""
     import sentencepiece
 
     folder = model_files / "ella_encoder/spiece-t5"
@@ -95,14 +98,18 @@ def test_a_file_with_spiece_model_gives_the_same_kind_of_map(host, ella, model_f
         bos_id=-1,
         minloglevel=2,
     )
-    (clip,) = host.run("LoadELLATextEncoder", text_encoder_name="spiece-t5")
+    yield host.run("LoadELLATextEncoder", text_encoder_name="spiece-t5")[0]
+    shutil.rmtree(folder)
+
+
+def test_a_file_with_spiece_model_gives_the_same_kind_of_map(host, ella, spiece_clip):
     text = "a red fox beside a (blue teapot:1.2)"
-    _, header, rows = shown(host, ella, clip, text=text)
+    _, header, rows = shown(host, ella, spiece_clip, text=text)
     assert header[1:-3] == ["a", "red", "fox", "beside", "a", "blue", "teapot"]
     assert (rows[:, 1:].sum(dim=1) - 1).abs().max() < TOLERANCE
-    (report,) = host.run("ELLATokenReport", clip=clip, text=text, max_length=0)
+    (report,) = host.run("ELLATokenReport", clip=spiece_clip, text=text, max_length=0)
     assert "\nteapot | 1.2 | " in report
-    assert report.startswith(f"{len(clip.tokenize(text)['t5xl'][0])} tokens: ")
+    assert report.startswith(f"{len(spiece_clip.tokenize(text)['t5xl'][0])} tokens: ")
 
 
 def test_a_clip_that_remembers_prompts_gives_the_same_map(host, ella, t5, model_files):
