@@ -187,6 +187,8 @@ def page(browser, server):
         "() => window.app && window.app.extensionManager && window.LiteGraph?.registered_node_types['LoadELLA']",
         timeout=120000,
     )
+    # The frontend opens a graph of its own at start, which may be empty.
+    page.wait_for_function("() => window.app.extensionManager.workflow.activeWorkflow?.isLoaded")
     page.wait_for_timeout(1500)
     page.keyboard.press("Escape")
     yield page
