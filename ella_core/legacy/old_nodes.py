@@ -65,10 +65,11 @@ LOAD_ENCODER = NodeKind(
     "LoadELLATextEncoder",
     "ella",
     (),
-    (("text_encoder_name", "COMBO"),),
+    (("text_encoder_name", "COMBO"), ("prompt_cache", "BOOLEAN")),
     (("CLIP", "CLIP"),),
-    defaults=("",),
-    size=(340, 80),
+    defaults=("", False),
+    optional=("prompt_cache",),
+    size=(340, 106),
 )
 T5_TEXT_ENCODE = NodeKind(
     "T5TextEncode",
