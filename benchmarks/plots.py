@@ -30,9 +30,11 @@ def draw_scaling(results, path):
         ends = [counts[0], counts[-1]]
         label = f"{slope * 1000:.3g} ms each (one prompt in one batch)"
         axes.loglog(ends, [slope * end for end in ends], "-", color=line.get_color(), linewidth=1, label=label)
-        for count, second, point in zip(counts, seconds, points):
-            text = f"{point['prompts']}x{point['steps']}"
-            axes.annotate(text, (count, second), xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
+        for count in dict.fromkeys(counts):
+            same = [index for index, other in enumerate(counts) if other == count]
+            text = ", ".join(f"{points[index]['prompts']}x{points[index]['steps']}" for index in same)
+            top = (count, max(seconds[index] for index in same))
+            axes.annotate(text, top, xytext=(-7, 5), textcoords="offset points", fontsize=7, ha="right")
     axes.set_xlabel("prompts x steps")
     axes.set_ylabel("seconds of the connector in a run")
     axes.set_title("The connector's cost grows with prompts x steps, not with images")

@@ -19,6 +19,7 @@ class RunTokens:
         self.timesteps = schedule
         self.dtype = dtype
         self.steps = list(dict.fromkeys(schedule.values()))
+        self.connectors = {}  # ModelPatchers by the key under which conditionings name them
         self.tokens = {}
         self.prompts = []
         self.timed = {}
@@ -29,9 +30,11 @@ class RunTokens:
         Computed on its device, kept in the dtype and on the device of `like`.
         """
         key = (id(text_states), id(ella.model), timestep)
-        if key not in self.tokens:
+        tokens = self.tokens.get(key)
+        if tokens is None:
             self.compute(text_states, self.steps if timestep in self.steps else [timestep], ella, like)
-        return self.tokens[key]
+            tokens = self.tokens[key]
+        return tokens
 
     def compute(self, text_states, steps, ella, like):
         connector, device = ella.model, ella.load_device

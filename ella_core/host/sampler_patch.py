@@ -95,9 +95,13 @@ def entry_at(entry, model, run, timesteps):
     prompt = entry["model_conds"].get(TOKENS)
     if prompt is None:
         return entry
-    (ella,) = model.current_patcher.get_additional_models_with_key(prompt.connector) or (None,)
+    ella = run.connectors.get(prompt.connector)
     if ella is None:
-        return entry  # its process_cond explains that the model is not the one from its Apply ELLA
+        found = model.current_patcher.get_additional_models_with_key(prompt.connector)
+        if not found:
+            return entry  # its process_cond explains that the model is not the one from its Apply ELLA
+        (ella,) = found
+        run.connectors[prompt.connector] = ella
     context = entry["model_conds"]["c_crossattn"]
     prompts = prompt.image_prompts
     if len(timesteps) == 1:
