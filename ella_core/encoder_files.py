@@ -14,6 +14,7 @@ from .errors import ELLAError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+EXTENSIONS = (".safetensors", ".sft")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 # Names that also end in "_config.json" after a browser prefixed them with the folder's name.
 OTHER_CONFIGS = ("tokenizer_config.json", "generation_config.json", "preprocessor_config.json", "adapter_config.json")
@@ -68,7 +69,7 @@ def find_encoder_files(path):
     """
     path = os.fspath(path)
     if os.path.isfile(path):
-        if not path.lower().endswith((".safetensors", ".sft")):
+        if not path.lower().endswith(EXTENSIONS):
             raise ELLAError(
                 f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors "
                 "or its folder."

@@ -1,10 +1,8 @@
-import html
 import logging
 
-from server import PromptServer
-
 from ..ella_core.host.diagnosis import diagnose
-from .schema import ELLA, io, ui
+from .schema import ELLA, io
+from .shown_text import shown_text
 
 
 class ELLADiagnose(io.ComfyNode):
@@ -44,7 +42,4 @@ class ELLADiagnose(io.ComfyNode):
     def execute(cls, ella=None, clip=None, model=None) -> io.NodeOutput:
         page = diagnose(ella, clip, model)
         logging.info("%s", page)
-        if cls.hidden.unique_id is not None:
-            # The frontend shows an output's text in core's own nodes alone, and this text in every node.
-            PromptServer.instance.send_progress_text(html.escape(page, quote=False), cls.hidden.unique_id)
-        return io.NodeOutput(page, ui=ui.PreviewText(page))
+        return shown_text(cls, page)

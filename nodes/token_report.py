@@ -1,10 +1,7 @@
-import html
-
-from server import PromptServer
-
 from ..ella_core.host.clip import prompt_pieces
 from ..ella_core.token_report import token_report
-from .schema import io, ui
+from .schema import io
+from .shown_text import shown_text
 
 
 class ELLATokenReport(io.ComfyNode):
@@ -35,8 +32,4 @@ class ELLATokenReport(io.ComfyNode):
     @classmethod
     def execute(cls, clip, text, max_length) -> io.NodeOutput:
         whole, read = (prompt_pieces(clip, text, length, "ELLA Token Report") for length in (0, max_length))
-        report = token_report(whole, read)
-        if cls.hidden.unique_id is not None:
-            # As in ELLA Diagnose; the frontend takes it for HTML, and </s> for a tag.
-            PromptServer.instance.send_progress_text(html.escape(report, quote=False), cls.hidden.unique_id)
-        return io.NodeOutput(report, ui=ui.PreviewText(report))
+        return shown_text(cls, token_report(whole, read))

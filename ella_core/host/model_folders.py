@@ -6,12 +6,11 @@ import os
 
 import folder_paths
 
-from ..encoder_files import config_prefixes
+from ..encoder_files import EXTENSIONS, config_prefixes
 from ..errors import ELLAError
 
 CONNECTORS = "ella"
 ENCODERS = ("ella_encoder", "text_encoders")
-EXTENSIONS = {".safetensors", ".sft"}
 
 
 def register_model_folders():

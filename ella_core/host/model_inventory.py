@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import folder_paths
 
 from ..checkpoint import check_connector
-from ..encoder_files import find_encoder_files
+from ..encoder_files import EXTENSIONS, find_encoder_files
 from ..errors import ELLAError, OtherModelError
 from ..safetensors_file import read_header
 from ..text_encoder import inspect_text_encoder
-from .model_folders import CONNECTORS, ENCODERS, EXTENSIONS, connector_names, encoder_paths
+from .model_folders import CONNECTORS, ENCODERS, connector_names, encoder_paths
 
 
 @dataclass(frozen=True)
