@@ -8,23 +8,13 @@ doesn't understand it refuses, and then writes nothing.
 """
 
 import argparse
-import importlib.util
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def load_converter():
-    """The core's converter, without what else the core's package imports, so that torch is not needed."""
-    spec = ModuleSpec("ella_core", None, is_package=True)
-    spec.submodule_search_locations = [str(PACK / "ella_core")]
-    sys.modules["ella_core"] = importlib.util.module_from_spec(spec)
-    from ella_core.errors import ELLAError
-    from ella_core.legacy.workflow_file import convert_file
-
-    return convert_file, ELLAError
+from old_workflows.errors import WorkflowError  # noqa: E402
+from old_workflows.workflow_file import convert_file  # noqa: E402
 
 
 def main():
@@ -37,10 +27,9 @@ def main():
     parser.add_argument("--overwrite", action="store_true", help="write over a file that is there, be it the old one")
     options = parser.parse_args()
     sys.stdout.reconfigure(errors="replace")  # node types may hold what a Windows console can't show
-    convert_file, refusal = load_converter()
     try:
         changes = convert_file(options.old, options.output, options.overwrite)
-    except refusal as error:
+    except WorkflowError as error:
         sys.exit(str(error))
     for change in changes:
         print(change)

@@ -16,9 +16,9 @@ import torch
 from comfy.cli_args import args
 from comfy.patcher_extension import WrappersMP
 
+from ...old_workflows.old_nodes import OLD_NODES
 from ..checkpoint import RELEASED, ConnectorConfig
 from ..errors import ELLAError
-from ..legacy.old_nodes import OLD_NODES
 from ..pack_version import pack_version
 from .clip import NAME, ELLATokenizer
 from .connector_model import compute_dtype, connector_name

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from legacy_graphs import GRAPHS, as_ui
+from old_graphs import GRAPHS, as_ui
 
 COMMAND = Path(__file__).resolve().parents[2] / "scripts/convert_workflow.py"
 MODELS = {

@@ -24,6 +24,7 @@ SHIPPED = {
     "ella_core",
     "locales",
     "nodes",
+    "old_workflows",
     "pyproject.toml",
     "requirements.txt",
     "scripts",

@@ -9,11 +9,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from legacy_graphs import GRAPHS, LORA, as_ui, node, official, sampler, timesteps
+from old_graphs import GRAPHS, LORA, as_ui, node, official, sampler, timesteps
 
-from ella_core.errors import ELLAError
-from ella_core.legacy.convert import convert
-from ella_core.legacy.workflow_file import PNG, convert_file, graph_of
+from old_workflows.convert import convert
+from old_workflows.errors import WorkflowError
+from old_workflows.workflow_file import PNG, convert_file, graph_of
 
 COMMAND = Path(__file__).resolve().parents[2] / "scripts/convert_workflow.py"
 
@@ -102,7 +102,7 @@ def test_what_is_not_understood_is_refused_and_nothing_is_written(case, tmp_path
     workflow, message = REFUSED[case]
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text(json.dumps(workflow))
-    with pytest.raises(ELLAError, match=message) as error:
+    with pytest.raises(WorkflowError, match=message) as error:
         convert_file(old, new)
     text = str(error.value)
     assert "\n" not in text and text.endswith(".") and ". " not in text.removesuffix(".").replace("0.4 ", "")
@@ -158,7 +158,7 @@ BAD_FILES = {
 def test_bad_files_are_refused(case, tmp_path):
     data, message = BAD_FILES[case]
     (tmp_path / "old").write_bytes(data)
-    with pytest.raises(ELLAError, match=message):
+    with pytest.raises(WorkflowError, match=message):
         convert_file(tmp_path / "old", tmp_path / "new.json")
     assert not (tmp_path / "new.json").exists()
 
@@ -166,17 +166,17 @@ def test_bad_files_are_refused(case, tmp_path):
 def test_files_are_not_written_over_unless_asked(tmp_path):
     path = tmp_path / "old.json"
     path.write_text(json.dumps(GRAPHS["encode"]))
-    with pytest.raises(ELLAError, match="--overwrite"):
+    with pytest.raises(WorkflowError, match="--overwrite"):
         convert_file(path, path)
     assert json.loads(path.read_text()) == GRAPHS["encode"]
     convert_file(path, path, overwrite=True)
     assert json.loads(path.read_text()) == converted(copy.deepcopy(GRAPHS["encode"]))[0]
-    with pytest.raises(ELLAError, match="ends in .json"):
+    with pytest.raises(WorkflowError, match="ends in .json"):
         convert_file(path, tmp_path / "new.png")
-    with pytest.raises(ELLAError, match="can't be read"):
+    with pytest.raises(WorkflowError, match="can't be read"):
         convert_file(tmp_path / "none.json", tmp_path / "new.json")
     path.write_text(json.dumps(GRAPHS["encode"]))
-    with pytest.raises(ELLAError, match="can't be written"):
+    with pytest.raises(WorkflowError, match="can't be written"):
         convert_file(path, tmp_path / "missing folder" / "new.json")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import ELLAError
+from .errors import WorkflowError
 from .graph import Output
+from .new_nodes import LOAD_ELLA, LOAD_ENCODER, T5_TEXT_ENCODE
 from .old_nodes import (
     APPLIES,
     CLIP_AND_EMBEDS,
@@ -14,13 +15,10 @@ from .old_nodes import (
     CONNECTOR_LOADER,
     ENCODE,
     ENCODER_LOADER,
-    LOAD_ELLA,
-    LOAD_ENCODER,
     PAIR_LOADER,
     SCHEDULE,
     SIGMA_ENCODE,
     T5_ENCODE,
-    T5_TEXT_ENCODE,
     TEXT_ENCODE,
 )
 
@@ -58,10 +56,10 @@ class Prompt:
 
 
 def required(graph, node, name):
-    """The Output wired to an input, past Reroute nodes; raises ELLAError where there is none."""
+    """The Output wired to an input, past Reroute nodes; raises WorkflowError where there is none."""
     wired = graph.past_reroutes(graph.sources(node).get(name))
     if wired is None:
-        raise ELLAError(
+        raise WorkflowError(
             f"{graph.label(node)} has nothing wired to its input {name}; wire it or delete the node, then convert "
             "again."
         )
@@ -69,7 +67,7 @@ def required(graph, node, name):
 
 
 def not_understood(graph, node, name, wired):
-    return ELLAError(
+    return WorkflowError(
         f"{graph.label(node)} gets its {name} from {graph.label(wired.node)}, which is no node of the old ELLA packs "
         "for that; rewire it and convert again."
     )
@@ -119,7 +117,7 @@ def embeds_of(graph, node, name):
 def prompt_of_embeds(graph, node, name, slot, use_clip):
     embeds = embeds_of(graph, node, name)
     if embeds.text is None:
-        raise ELLAError(
+        raise WorkflowError(
             f"{graph.label(node)} has no T5 Text Encode behind its input {name}; wire one there and convert again."
         )
     clip, ignored = (embeds.clip, None) if use_clip else (None, embeds.clip)

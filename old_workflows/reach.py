@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import ELLAError
+from .errors import WorkflowError
 from .old_nodes import BLENDS, OLD_NODES
 
 
@@ -17,7 +17,7 @@ class Reach:
 
 
 def reach_of(graph, output):
-    """Follows an Output of conditioning to the samplers; raises ELLAError where it ends elsewhere."""
+    """Follows an Output of conditioning to the samplers; raises WorkflowError where it ends elsewhere."""
     reach = Reach()
     seen, waiting = set(), [output]
     while waiting:
@@ -25,7 +25,7 @@ def reach_of(graph, output):
         seen.add(start)
         for end in graph.consumers(start):
             if graph.kind(end.node) in OLD_NODES or graph.kind(end.node) in BLENDS:
-                raise ELLAError(
+                raise WorkflowError(
                     f"The conditioning of {graph.label(output.node)} goes into {graph.label(end.node)}, which can't be "
                     "done with ELLA's tokens here because they change at every step; take that node out and convert "
                     "again."
@@ -37,7 +37,7 @@ def reach_of(graph, output):
             else:
                 waiting += [further for further in graph.conditioning_outputs(end.node) if further not in seen]
     if not reach.samplers:
-        raise ELLAError(
+        raise WorkflowError(
             f"No sampler was found behind {graph.label(output.node)}, and Apply ELLA needs the sampler's MODEL; wire "
             "it to a sampler without Set and Get nodes and convert again."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ELLAError
+from .errors import WorkflowError
 from .graph import REROUTE, Graph, Input, Output
 from .old_nodes import OLD_NODES, OLD_WIDGETS
 
@@ -16,9 +16,9 @@ def is_ui(workflow):
 
 
 def check_form(workflow):
-    """Raises ELLAError for what can't be edited: old nodes inside subgraphs and group nodes, other forms of links."""
+    """Raises WorkflowError for what can't be edited: old nodes inside subgraphs and group nodes, other forms of links."""
     if not all(isinstance(link, list) and len(link) >= 6 for link in workflow["links"]):
-        raise ELLAError(
+        raise WorkflowError(
             "The workflow's links are in another form than version 0.4 of the format, which this command reads; open "
             "it in ComfyUI and save it again."
         )
@@ -29,7 +29,7 @@ def check_form(workflow):
     for place, remedy, nodes in inner:
         found = [node["type"] for node in nodes if node.get("type") in OLD_NODES]
         if found:
-            raise ELLAError(
+            raise WorkflowError(
                 f"{found[0]} lies inside {place}, which this command can't rewire; {remedy} in ComfyUI, save, and try "
                 "again."
             )

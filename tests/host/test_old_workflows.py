@@ -8,7 +8,7 @@ import folder_paths
 import pytest
 import torch
 from comfy_cli.workflow_to_api import convert_ui_to_api
-from legacy_graphs import GRAPHS, as_ui
+from old_graphs import GRAPHS, as_ui
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -35,7 +35,7 @@ def named_models(model_files, random_models):
 @pytest.fixture(scope="module")
 def converted(host):
     """Converts a workflow in place, with the converter of the pack as the host loaded it."""
-    name = f"{host.pack.__name__}.ella_core.legacy"
+    name = f"{host.pack.__name__}.old_workflows"
     workflow_file, rules = importlib.import_module(f"{name}.workflow_file"), importlib.import_module(f"{name}.convert")
 
     def convert(workflow):

@@ -81,7 +81,7 @@ def picture(samples="7:0"):
     return {
         "8": node("EmptyLatentImage", width=64, height=64, batch_size=1),
         "9": node("VAEDecode", samples=samples, vae="1:2"),
-        "10": node("SaveImage", images="9:0", filename_prefix="legacy"),
+        "10": node("SaveImage", images="9:0", filename_prefix="old"),
     }
 
 

@@ -3,11 +3,12 @@
 import copy
 
 import pytest
-from legacy_graphs import GRAPHS, as_ui, node, t5
+from old_graphs import GRAPHS, as_ui, node, t5
 
-from ella_core.legacy import convert as legacy
-from ella_core.legacy.old_nodes import APPLY, OLD_NODES
-from ella_core.legacy.workflow_file import graph_of
+from old_workflows import convert as rules
+from old_workflows.new_nodes import APPLY
+from old_workflows.old_nodes import OLD_NODES
+from old_workflows.workflow_file import graph_of
 
 PASSED_THROUGH = {
     "controlnet": {"ControlNetApply"},
@@ -20,7 +21,7 @@ FORMATS = {"api": copy.deepcopy, "ui": as_ui}
 def convert(workflow):
     """(Graph, changes) of a converted workflow."""
     graph = graph_of(workflow, "test")
-    return graph, legacy.convert(graph)
+    return graph, rules.convert(graph)
 
 
 def converted(name, form):

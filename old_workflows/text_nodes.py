@@ -5,18 +5,8 @@ from __future__ import annotations
 import re
 
 from .graph import Output
-from .old_nodes import (
-    CLIP_TEXT_ENCODE,
-    CONNECTOR_LOADER,
-    ENCODER_LOADER,
-    LOAD_ELLA,
-    LOAD_ENCODER,
-    PAIR_LOADER,
-    SIGMA_ENCODE,
-    T5_ENCODE,
-    T5_TEXT_ENCODE,
-    TEXT_ENCODE,
-)
+from .new_nodes import CLIP_TEXT_ENCODE, LOAD_ELLA, LOAD_ENCODER, T5_TEXT_ENCODE
+from .old_nodes import CONNECTOR_LOADER, ENCODER_LOADER, PAIR_LOADER, SIGMA_ENCODE, T5_ENCODE, TEXT_ENCODE
 from .old_wires import connector_of, encoder_of
 
 WEIGHT = re.compile(r"(?<!\\)\(")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import ELLAError
+from .errors import WorkflowError
 from .graph import Input, Output
-from .old_nodes import APPLY, DROPPED_NODES, SIGMA_ENCODE, TEXT_ENCODE
+from .new_nodes import APPLY
+from .old_nodes import DROPPED_NODES, SIGMA_ENCODE, TEXT_ENCODE
 from .old_wires import connector_of, prompt_of_embeds, required, uses_clip
-from .samplers import reach_of
+from .reach import reach_of
 
 
 @dataclass
@@ -31,7 +32,7 @@ def pass_model_by(graph, node):
         return
     unread = [name for name, slot in (("positive", 1), ("negative", 2)) if not graph.consumers(Output(node, slot))]
     if unread and patched_model(graph, node):
-        raise ELLAError(
+        raise WorkflowError(
             f"{graph.label(node)} put its prompts into the MODEL, and its output {unread[0]} is not wired, so what the "
             "sampler reads there was replaced unseen; wire its positive and negative to the sampler and convert again."
         )

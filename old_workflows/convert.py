@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .applies import add_applies, finish_replaced, groups_of, ignored_clip, pass_model_by
+from .add_apply_nodes import add_applies, finish_replaced, groups_of, ignored_clip, pass_model_by
 from .check import check
 from .graph import REROUTE
 from .old_nodes import APPLIES, DROPPED_NODES, ENCODE, OLD_NODES, SCHEDULE, SCHEDULE_INPUTS, SIGMA_ENCODE, TEXT_ENCODE
@@ -13,7 +13,7 @@ from .text_nodes import convert_text_nodes
 def convert(graph):
     """Rewires a Graph in place; returns a line for each change.
 
-    Raises ELLAError for what it doesn't understand; the graph may then be half converted and must be thrown away.
+    Raises WorkflowError for what it doesn't understand; the graph may then be half converted and must be thrown away.
     """
     check(graph)
     unused = [node for node in graph.of_kinds(DROPPED_NODES) if not graph.is_used(node)]

@@ -1,12 +1,8 @@
-"""The node types of the earlier ELLA packs, and those of this one that their graphs are rewired to.
+"""The node types of the earlier ELLA packs.
 
 "official" is TencentQQGYLab/ComfyUI-ELLA, "one sigma" is ExponentialML/ComfyUI_ELLA, whose connector is asked for a
 single sigma, and "diffusers" is kijai/ComfyUI-ELLA-wrapper, which samples by itself.
 """
-
-from __future__ import annotations
-
-from .graph import NodeKind
 
 # Official.
 CONNECTOR_LOADER = "ELLALoader"
@@ -57,50 +53,3 @@ OWN_TYPES = (
 DIFFUSERS_NODES = ("ella_model_loader", "ella_sampler", "ella_t5_embeds", "diffusers_model_loader", "diffusers_sampler")
 # They would blend or scale tokens, which change at every step here; Apply ELLA refuses that when the graph runs.
 BLENDS = ("ConditioningAverage", "ConditioningMultiply")
-
-LOAD_ELLA = NodeKind(
-    "LoadELLA", "ella", (), (("ella_name", "COMBO"),), (("ELLA", "ELLA"),), defaults=("",), size=(340, 80)
-)
-LOAD_ENCODER = NodeKind(
-    "LoadELLATextEncoder",
-    "ella",
-    (),
-    (("text_encoder_name", "COMBO"), ("prompt_cache", "BOOLEAN")),
-    (("CLIP", "CLIP"),),
-    defaults=("", False),
-    optional=("prompt_cache",),
-    size=(340, 106),
-)
-T5_TEXT_ENCODE = NodeKind(
-    "T5TextEncode",
-    "ella",
-    (("clip", "CLIP"),),
-    (("text", "STRING"), ("max_length", "INT")),
-    (("CONDITIONING", "CONDITIONING"),),
-    defaults=("", 0),
-    size=(400, 160),
-)
-CLIP_TEXT_ENCODE = NodeKind(
-    "CLIPTextEncode",
-    "comfy-core",
-    (("clip", "CLIP"),),
-    (("text", "STRING"),),
-    (("CONDITIONING", "CONDITIONING"),),
-    defaults=("",),
-    size=(400, 110),
-)
-APPLY = NodeKind(
-    "ELLAApplyConditioning",
-    "ella",
-    (
-        ("model", "MODEL"),
-        ("ella", "ELLA"),
-        ("positive", "CONDITIONING"),
-        ("negative", "CONDITIONING"),
-        ("clip_positive", "CONDITIONING"),
-        ("clip_negative", "CONDITIONING"),
-    ),
-    (),
-    (("MODEL", "MODEL"), ("positive", "CONDITIONING"), ("negative", "CONDITIONING")),
-    optional=("negative", "clip_positive", "clip_negative"),
-)
