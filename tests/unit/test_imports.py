@@ -83,3 +83,14 @@ def test_importing_the_core_loads_neither_transformers_nor_a_host():
     assert output.stderr == ""
     modules = set(ast.literal_eval(output.stdout))
     assert "transformers" not in modules and not modules & (HOST - {"nodes"})
+
+
+def test_evaluation_imports_one_script_of_ours_and_nobody_imports_it():
+    for path in (REPO / "evaluation").rglob("*.py"):
+        absolute, relative = imports_of(path)
+        assert all(parts[0] == "evaluation" for parts in relative), path
+        assert not absolute & (HOST | {"ella_core", "old_workflows", "training", "small_world"}), path
+        scripts = [line for line in path.read_text().splitlines() if line.startswith(("from scripts", "import scripts"))]
+        assert all(line.startswith("from scripts.comfyui_server import ") for line in scripts), path
+    ours = [path for folder in (*FOLDERS, "scripts", "benchmarks") for path in (REPO / folder).rglob("*.py")]
+    assert [path for path in ours if "evaluation" in imports_of(path)[0]] == []
