@@ -51,13 +51,14 @@ def small_unet(dtype):
 
 def connector(folder):
     """The connector's ModelPatcher, full size, float16 as released."""
-    import ella_core.connector
     import random_models
+
+    import ella_core.connectors.tsc
     from ella_core.host.connector_model import load_connector_model
 
     path = Path(folder) / "connector.safetensors"
     if not path.exists():
-        random_models.make_connector(str(path), ella_core.connector)
+        random_models.make_connector(str(path), ella_core.connectors.tsc)
     return load_connector_model(str(path))
 
 

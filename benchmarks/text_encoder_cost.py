@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import compare
-import host
 import torch
 
 
@@ -63,8 +62,9 @@ def second_load(folder):
 
 def reading(folder, rounds, device):
     """Rows of 128 tokens: against the same arithmetic (all float16), and transformers' own mixture with float32."""
-    from ella_core.text_encoder import load_text_encoder
     from transformers import T5EncoderModel
+
+    from ella_core.language_models.t5 import load_text_encoder
 
     ours = load_text_encoder(folder).to(device)
     # Without keep_in_fp32, which leaves `wo` in float32.
@@ -94,12 +94,11 @@ def reading(folder, rounds, device):
 
 def known_prompt(folder, cache_folder):
     """Row of a prompt from the cache on disk against reading it."""
-    from ella_core.host.clip import encode_prompt, load_clip
-    from ella_core.host.remembering_clip import RememberingCLIP
-    from ella_core.prompt_cache import PromptCache
+    from ella_core.host.remembering_clip import RememberingCLIP, encode_prompt
+    from ella_core.prompts.prompt_cache import PromptCache
 
     def new():
-        return RememberingCLIP("benchmark", PromptCache(str(cache_folder)), lambda: load_clip(str(folder)))
+        return RememberingCLIP(str(folder), "benchmark", PromptCache(str(cache_folder)))
 
     prompt = "a red fox in a green coat reads a newspaper beside a blue teapot, on a wooden table " * 6
     read = compare.seconds(lambda: encode_prompt(new(), prompt))

@@ -1,9 +1,9 @@
 """ELLA (arXiv 2403.05135) without a host: the connector, its checkpoint files and the frozen text encoder."""
 
-from .checkpoint import ConnectorConfig, load_connector
-from .connector import TimestepAwareSemanticConnector
+from .connectors.connector_file import ConnectorConfig, load_connector
+from .connectors.tsc import TimestepAwareSemanticConnector
 from .errors import ELLAError
-from .text_encoder import TextEncoder, load_text_encoder
+from .language_models.t5 import TextEncoder, load_text_encoder
 
 __all__ = [
     "ConnectorConfig",

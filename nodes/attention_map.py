@@ -1,4 +1,4 @@
-from ..ella_core.host.map_attention import map_attention
+from ..ella_core.host.attention_map import map_attention
 from .schema import ELLA, io
 
 

@@ -1,6 +1,6 @@
 import logging
 
-from ..ella_core.host.diagnosis import diagnose
+from ..ella_core.host.diagnose.diagnosis import diagnose
 from .schema import ELLA, io
 from .shown_text import shown_text
 

@@ -2,6 +2,7 @@ from ..ella_core.errors import ELLAError
 from ..ella_core.host.clip import load_clip
 from ..ella_core.host.connector_model import load_connector_model
 from ..ella_core.host.model_folders import connector_names, connector_path, encoder_path, encoder_paths
+from ..ella_core.host.remembering_clip import remembering_clip
 from .schema import ELLA, io
 
 
@@ -76,4 +77,5 @@ class LoadELLATextEncoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, text_encoder_name, prompt_cache=False) -> io.NodeOutput:
-        return io.NodeOutput(load_clip(encoder_path(text_encoder_name), prompt_cache))
+        load = remembering_clip if prompt_cache else load_clip
+        return io.NodeOutput(load(encoder_path(text_encoder_name)))

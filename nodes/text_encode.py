@@ -1,4 +1,4 @@
-from ..ella_core.host.clip import encode_prompt
+from ..ella_core.host.remembering_clip import encode_prompt
 from .schema import io
 
 

@@ -1,5 +1,5 @@
 from ..ella_core.host.clip import prompt_pieces
-from ..ella_core.token_report import token_report
+from ..ella_core.prompts.token_report import token_report
 from .schema import io
 from .shown_text import shown_text
 

@@ -66,8 +66,9 @@ def import_host():
 def choose_models(workflow, directory):
     """(file name for each loader node, model folders that the server gets beside its own, None where it needs none)."""
     import folder_paths
-    from ella_core.host.model_folders import EXTENSIONS, register_model_folders
     from utils.extra_config import load_extra_path_config
+
+    from ella_core.host.model_folders import EXTENSIONS, register_model_folders
 
     wanted = {node["type"]: node["properties"]["models"][0] for node in workflow["nodes"] if node["type"] in KINDS}
     if directory is not None:
@@ -97,6 +98,7 @@ def choose_models(workflow, directory):
 def listed_names():
     """The names that each loader node would offer, by the host's present model folders."""
     import folder_paths
+
     from ella_core.host.model_folders import connector_names, encoder_paths
 
     return {
@@ -218,6 +220,7 @@ def step_timesteps(prompt):
     """The training timestep of each step of the KSampler on Stable Diffusion 1.5, by the host's own sigmas."""
     import comfy.model_sampling
     import comfy.samplers
+
     from ella_core.host.timesteps import timesteps_of
 
     inputs = next(node["inputs"] for node in prompt.values() if node["class_type"] == "KSampler")

@@ -111,7 +111,7 @@ def make_checkpoint(path, seed=1, dtype=torch.float16, **config):
 
 
 def make_connector(path, connector_module, seed=4, dtype=torch.float16, **sizes):
-    """A connector; `connector_module` is ella_core.connector, `sizes` fields of its ConnectorConfig."""
+    """A connector; `connector_module` is ella_core.connectors.tsc, `sizes` fields of its ConnectorConfig."""
     config = connector_module.ConnectorConfig(**sizes)
     connector = connector_module.TimestepAwareSemanticConnector(config, device="meta")
     save(random_weights(connector, seed, dtype=dtype), path, {"num_heads": str(config.num_heads)})
@@ -144,15 +144,16 @@ def make_text_encoder(path, num_layers=2, seed=5):
 
 
 def main(comfyui, folder):
-    sys.path[:0] = [comfyui, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ella_core")]
+    core = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ella_core")
+    sys.path[:0] = [comfyui, os.path.join(core, "connectors")]
     from comfy.cli_args import args
 
     args.cpu = True  # the host asks for its device at import
-    import connector
+    import tsc
 
     models = {
         "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": lambda path: make_checkpoint(path, **QUICK_UNET),
-        "ella/ella-sd1.5-tsc-t5xl.safetensors": lambda path: make_connector(path, connector),
+        "ella/ella-sd1.5-tsc-t5xl.safetensors": lambda path: make_connector(path, tsc),
         "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors": make_text_encoder,
     }
     for name, make in models.items():

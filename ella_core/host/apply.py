@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from .conditioning import apply_to_conditioning, check_text_states
+import comfy.model_management
+import comfy.utils
+import torch
+
+from ..errors import ELLAError
+from .conditioning import TEXT_STATES, TOKENS, TimestepTokens
+from .connector_model import connector_name
 from .sampler_patch import patch_model, remember_tokens
+
+MIDDLE_TIMESTEP = 500
 
 
 def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_negative=None):
@@ -14,14 +22,124 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     changed.
     Raises ELLAError where the model, the connector and the prompts don't fit each other.
     """
-    model, connector = patch_model(model, ella)
+    model, connector_key = patch_model(model, ella)
     check_text_states(positive, "positive", ella)
     if negative is not None:
         check_text_states(negative, "negative", ella)
-    positive = apply_to_conditioning(positive, ella, connector, clip_positive)
+    positive = apply_to_conditioning(positive, ella, connector_key, clip_positive)
     remember_tokens(model, positive)
     if negative is None:
         return model, positive, clip_negative
-    negative = apply_to_conditioning(negative, ella, connector, clip_negative)
+    negative = apply_to_conditioning(negative, ella, connector_key, clip_negative)
     remember_tokens(model, negative)
     return model, positive, negative
+
+
+def check_text_states(conditioning, input_name, ella):
+    """Raises ELLAError unless every entry holds text states of the connector's text_dim."""
+    text_dim = ella.model.config.text_dim
+    for states, options in conditioning:
+        conds = options.get("model_conds", {})
+        if TOKENS in conds:
+            raise ELLAError(
+                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire a T5 Text Encode there, and use "
+                "one Apply ELLA per prompt."
+            )
+        found = states.shape[-1]
+        if found != text_dim:
+            raise ELLAError(
+                f"{input_name} of Apply ELLA is {found} wide, "
+                f"{'as from another language model' if TEXT_STATES in conds else 'as from a CLIP'}, and "
+                f"{connector_name(ella)} reads text states of width {text_dim}; load the language model it was trained "
+                "with (FLAN-T5-XL has 2048) with Load ELLA Text Encoder."
+            )
+        # SDXL's CLIP is as wide as FLAN-T5-XL. Nodes that rebuild conditionings may drop the mark, not this width.
+        if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
+            raise ELLAError(
+                f"{input_name} of Apply ELLA comes from a CLIP with a pooled output of {pooled_width(options)}, where "
+                "text states are expected; use Load ELLA Text Encoder and T5 Text Encode."
+            )
+
+
+def pooled_width(options):
+    pooled = options.get("pooled_output")
+    return None if pooled is None else pooled.shape[-1]
+
+
+def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=None):
+    """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep.
+
+    `ella` is the connector's ModelPatcher, `connector_key` its name on the patched model. The tokens of `clip_conditioning`
+    are appended after the connector's. Raises ELLAError where the numbers of entries don't match.
+    """
+    entries = []
+    for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
+        text_states = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
+        images = max(len(text_states), 1 if clip_tokens is None else len(clip_tokens))
+        tokens = comfy.utils.repeat_to_batch_size(middle_tokens(ella, text_states), images)  # (N, Q, W)
+        conds = (
+            {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES}
+            if "model_conds" in options
+            else {}
+        )
+        conds[TOKENS] = TimestepTokens(
+            torch.arange(images)[:, None] % len(text_states), text_states, connector_key, tokens
+        )
+        merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
+        if clip_tokens is None:
+            merged["pooled_output"] = torch.zeros(len(tokens), tokens.shape[-1])
+            entries.append([tokens, merged])
+        else:
+            merged["pooled_output"] = clip_options.get("pooled_output")
+            clip_tokens = comfy.utils.repeat_to_batch_size(clip_tokens.to(tokens), images)
+            entries.append([torch.cat([tokens, clip_tokens], dim=1), merged])
+    return entries
+
+
+def without_padding(states):
+    """Text states (1, T, text_dim) without the zeros around them by which nodes batch prompts of several lengths."""
+    used = states[0].any(dim=-1).nonzero()
+    return states[:, int(used[0]) : int(used[-1]) + 1] if len(used) else states
+
+
+def pair_entries(conditioning, clip_conditioning):
+    """Pairs of ELLA and CLIP entries: those that act at the same time, one to all of the other side, or one by one."""
+    if clip_conditioning is None:
+        return [(entry, (None, {})) for entry in conditioning]
+    if any(time_range(options) != (0.0, 1.0) for side in (conditioning, clip_conditioning) for _, options in side):
+        pairs = [while_both(ella, clip) for ella in conditioning for clip in clip_conditioning]
+        return [pair for pair in pairs if pair is not None]
+    if len(conditioning) == 1:
+        return [(conditioning[0], entry) for entry in clip_conditioning]
+    if len(clip_conditioning) == 1:
+        return [(entry, clip_conditioning[0]) for entry in conditioning]
+    if len(conditioning) == len(clip_conditioning):
+        return list(zip(conditioning, clip_conditioning))
+    raise ELLAError(
+        f"Apply ELLA got {len(conditioning)} ELLA prompts and {len(clip_conditioning)} CLIP prompts to join; give one "
+        "CLIP prompt, or as many as ELLA prompts."
+    )
+
+
+def time_range(options):
+    """(start, end) percent of sampling in which an entry acts; scheduled hooks of a CLIP have a range of their own."""
+    start = max(options.get("start_percent", 0.0), options.get("clip_start_percent", 0.0))
+    return start, min(options.get("end_percent", 1.0), options.get("clip_end_percent", 1.0))
+
+
+def while_both(ella, clip):
+    """The pair of an ELLA and a CLIP entry in the range that both have, or None where they have none."""
+    (ella_start, ella_end), (clip_start, clip_end) = time_range(ella[1]), time_range(clip[1])
+    start, end = max(ella_start, clip_start), min(ella_end, clip_end)
+    if start >= end:
+        return None
+    return (ella[0], ella[1] | {"start_percent": start, "end_percent": end}), clip
+
+
+def middle_tokens(ella, text_states):
+    """Tokens (N, Q, W) float32 of text states at a middle timestep, what a node sees that looks at the entry's tensor."""
+    comfy.model_management.load_models_gpu([ella])
+    device = ella.load_device
+    timesteps = torch.tensor([MIDDLE_TIMESTEP], device=device)
+    tokens = [ella.model(states.to(device, torch.float32), timesteps) for states in text_states]
+    return torch.cat(tokens).to(comfy.model_management.intermediate_device())

@@ -12,12 +12,11 @@ import comfy.sd1_clip
 import comfy.text_encoders
 import torch
 
-from ..encoder_files import find_encoder_files
 from ..errors import ELLAError
-from ..prompt_words import Piece
-from ..text_encoder import END, PAD, load_text_encoder
+from ..language_models.encoder_files import find_encoder_files
+from ..language_models.t5 import END, PAD, load_text_encoder
+from ..prompts.prompt_words import Piece
 from .conditioning import text_states_mark
-from .remembering_clip import RememberingCLIP, remembering_clip
 
 NAME = "t5xl"
 LOADED = weakref.WeakValueDictionary()  # CLIPs in use, by the identity of their files
@@ -117,13 +116,11 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
         return states, pooled, text_states_mark()
 
 
-def load_clip(path, prompt_cache=False):
+def load_clip(path):
     """Host CLIP of the text encoder at `path`, see `load_text_encoder`; the host's T5 tokenizer where it has none.
 
-    As long as a CLIP of the same files is in use, its weights are shared. With `prompt_cache` it is a RememberingCLIP.
+    As long as a CLIP of the same files is in use, its weights are shared.
     """
-    if prompt_cache:
-        return remembering_clip(path, lambda: load_clip(path))
     identity = find_encoder_files(path).identity()
     clip = LOADED.get(identity)
     if clip is not None:
@@ -160,23 +157,20 @@ def check_clip(clip, node):
         )
 
 
-def encode_prompt(clip, text, max_length=0):
+def read_prompt(clip, text, max_length=0):
     """Prompt -> CONDITIONING of text states, one entry (1, T, text_dim); `max_length` as in `TextEncoder.encode`.
 
     Raises ELLAError for a CLIP that is not ELLA's text encoder.
     """
-    if isinstance(clip, RememberingCLIP):
-        return clip.read(text, max_length, read_prompt)
-    return read_prompt(clip, text, max_length)
-
-
-def read_prompt(clip, text, max_length):
     check_clip(clip, "T5 Text Encode")
     return clip.encode_from_tokens_scheduled(clip.tokenize(text, max_length=max_length))
 
 
 def prompt_pieces(clip, text, max_length, node):
-    """Prompt -> its tokens as a list of Piece, with its weights; `node` as in `check_clip`."""
+    """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`."""
     check_clip(clip, node)
     (section,) = clip.tokenize(text, max_length=max_length)[NAME]
-    return [Piece(token, piece, weight) for (token, weight), piece in clip.tokenizer.untokenize(section)]
+    return [
+        Piece(token_id, text, weight, is_end=token_id == END)
+        for (token_id, weight), text in clip.tokenizer.untokenize(section)
+    ]

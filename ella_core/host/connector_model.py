@@ -9,7 +9,7 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
-from ..checkpoint import load_connector
+from ..connectors.connector_file import load_connector
 
 
 def load_connector_model(path, disable_dynamic=False):

@@ -6,8 +6,8 @@ import os
 
 import folder_paths
 
-from ..encoder_files import EXTENSIONS, config_prefixes
 from ..errors import ELLAError
+from ..language_models.encoder_files import EXTENSIONS, config_prefixes
 
 CONNECTORS = "ella"
 ENCODERS = ("ella_encoder", "text_encoders")

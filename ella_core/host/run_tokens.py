@@ -16,12 +16,12 @@ class RunTokens:
     """
 
     def __init__(self, schedule, dtype):
-        self.timesteps = schedule
+        self.timestep_of = schedule  # by sigma
         self.dtype = dtype
-        self.steps = list(dict.fromkeys(schedule.values()))
-        self.connectors = {}  # ModelPatchers by the key under which conditionings name them
+        self.timesteps = list(dict.fromkeys(schedule.values()))
+        self.patchers = {}  # of connectors, by the connector_key in conditionings
         self.tokens = {}
-        self.prompts = []
+        self.read = []
         self.timed = {}
 
     def at(self, text_states, timestep, ella, like):
@@ -32,33 +32,32 @@ class RunTokens:
         key = (id(text_states), id(ella.model), timestep)
         tokens = self.tokens.get(key)
         if tokens is None:
-            self.compute(text_states, self.steps if timestep in self.steps else [timestep], ella, like)
+            self.compute(text_states, self.timesteps if timestep in self.timesteps else [timestep], ella, like)
             tokens = self.tokens[key]
         return tokens
 
-    def compute(self, text_states, steps, ella, like):
+    def compute(self, text_states, timesteps, ella, like):
         connector, device = ella.model, ella.load_device
         # Kept, so that no other prompt can get this one's id within the run.
-        self.prompts.append(text_states)
+        self.read.append(text_states)
         states = text_states.to(device, self.dtype)
-        for chunk in chunks(steps, steps_at_once(connector.config, states.shape[1], self.dtype)):
+        for chunk in chunks(timesteps, timesteps_at_once(connector.config, states.shape[1], self.dtype)):
             tokens = connector.tokens(states, self.time(chunk, connector, device)).to(like)  # (S, Q, W)
-            for step, one in zip(chunk, tokens.split(1)):
-                self.tokens[id(text_states), id(connector), step] = one
+            for timestep, one in zip(chunk, tokens.split(1)):
+                self.tokens[id(text_states), id(connector), timestep] = one
 
-    def time(self, steps, connector, device):
-        key = (tuple(steps), id(connector))
+    def time(self, timesteps, connector, device):
+        key = (tuple(timesteps), id(connector))
         if key not in self.timed:
-            timesteps = torch.tensor(steps, device=device)
-            self.timed[key] = connector.read_time(timesteps, self.dtype)
+            self.timed[key] = connector.read_time(torch.tensor(timesteps, device=device), self.dtype)
         return self.timed[key]
 
 
-def chunks(steps, size):
-    return [steps[start : start + size] for start in range(0, len(steps), size)]
+def chunks(timesteps, size):
+    return [timesteps[start : start + size] for start in range(0, len(timesteps), size)]
 
 
-def steps_at_once(config, text_length, dtype):
+def timesteps_at_once(config, text_length, dtype):
     """How many timesteps of a prompt of `text_length` text states fit into MEMORY at once.
 
     The largest tensors that live together in a block, per timestep: the modulated text beside the queries twice, their

@@ -12,9 +12,10 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..errors import ELLAError
-from .conditioning import TOKENS, settle_tokens, tokens_made
+from .conditioning import TOKENS, tokens_made
 from .connector_model import compute_dtype, connector_name
 from .run_tokens import RunTokens
+from .settled_conditions import settle_tokens
 from .timesteps import schedule_of, timesteps_of
 
 KEY = "ella"
@@ -44,15 +45,15 @@ def context_dim_of(model):
 
 
 def patch_model(model, ella):
-    """Clone of a MODEL that carries the connector, and the key under which its conditionings name it."""
+    """(clone of a MODEL that carries the connector, connector_key): the key is how its conditionings name it."""
     check_model(model, ella)
-    connector = f"{KEY}.{id(ella.model):x}"
+    connector_key = f"{KEY}.{id(ella.model):x}"
     model = model.clone()
-    model.set_additional_models(connector, [ella])
+    model.set_additional_models(connector_key, [ella])
     if KEY not in model.wrappers.get(WrappersMP.SAMPLER_SAMPLE, {}):
         model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, start_run)
         model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, set_timestep_tokens)
-    return model, connector
+    return model, connector_key
 
 
 def remember_tokens(model, conditioning):
@@ -85,30 +86,30 @@ def evaluation_timesteps(run, model, sigmas):
     if values.count(values[0]) == len(values):
         values = values[:1]
     for index, value in enumerate(values):
-        if value not in run.timesteps:
-            (run.timesteps[value],) = timesteps_of(model.model_sampling, sigmas[index : index + 1])
-    return [run.timesteps[value] for value in values]
+        if value not in run.timestep_of:
+            (run.timestep_of[value],) = timesteps_of(model.model_sampling, sigmas[index : index + 1])
+    return [run.timestep_of[value] for value in values]
 
 
 def entry_at(entry, model, run, timesteps):
     """A condition as it is at these timesteps, one for each image or one for all; the entry itself stays as it was."""
-    prompt = entry["model_conds"].get(TOKENS)
-    if prompt is None:
+    timestep_tokens = entry["model_conds"].get(TOKENS)
+    if timestep_tokens is None:
         return entry
-    ella = run.connectors.get(prompt.connector)
+    ella = run.patchers.get(timestep_tokens.connector_key)
     if ella is None:
-        found = model.current_patcher.get_additional_models_with_key(prompt.connector)
+        found = model.current_patcher.get_additional_models_with_key(timestep_tokens.connector_key)
         if not found:
             return entry  # its process_cond explains that the model is not the one from its Apply ELLA
         (ella,) = found
-        run.connectors[prompt.connector] = ella
+        run.patchers[timestep_tokens.connector_key] = ella
     context = entry["model_conds"]["c_crossattn"]
-    prompts = prompt.image_prompts
+    of_images = timestep_tokens.text_states_of_images
     if len(timesteps) == 1:
-        pairs = [(states, timesteps[0]) for states in prompts]
+        pairs = [(states, timesteps[0]) for states in of_images]
     else:
-        pairs = [(prompts[image % len(prompts)], step) for image, step in enumerate(timesteps)]
-    tokens = [run.at(states, step, ella, context.cond) for states, step in pairs]
+        pairs = [(of_images[image % len(of_images)], timestep) for image, timestep in enumerate(timesteps)]
+    tokens = [run.at(states, timestep, ella, context.cond) for states, timestep in pairs]
     tokens = tokens[0] if len(tokens) == 1 else torch.cat(tokens)  # (N, Q, W)
     if context.cond.shape[1] > tokens.shape[1]:
         appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's

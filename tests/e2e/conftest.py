@@ -77,7 +77,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     random_models.make_checkpoint(str(folder / "checkpoints/v1-5-pruned-emaonly-fp16.safetensors"))
     random_models.make_connector(
-        str(folder / "ella/ella-sd1.5-tsc-t5xl.safetensors"), core.connector, depth=2, text_dim=32
+        str(folder / "ella/ella-sd1.5-tsc-t5xl.safetensors"), core.connectors.tsc, depth=2, text_dim=32
     )
     random_models.make_controlnet(str(folder / "controlnet/control_v11p_sd15_canny_fp16.safetensors"))
     encoder = folder / "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors"

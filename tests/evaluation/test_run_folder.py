@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from evaluation.errors import EvaluationError
 from evaluation.line_file import LineFile
 from evaluation.run_folder import RunFolder
 from evaluation.suites.suite import Prompt, Question, Suite
-from PIL import Image
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -23,7 +24,9 @@ SUITE = Suite(
     name="small",
     rule="graph",
     prompts=(
-        Prompt("a", "A cat beside a lamp \u2603", (Question(1, "A cat?"), Question(2, "A lamp?", (1,), "entity - whole"))),
+        Prompt(
+            "a", "A cat beside a lamp \u2603", (Question(1, "A cat?"), Question(2, "A lamp?", (1,), "entity - whole"))
+        ),
         Prompt("b", "Two dogs", (Question(1, "How many dogs?", kind="number", expected="two", details={"n": [2]}),)),
     ),
     remarks=("made up",),

@@ -115,7 +115,7 @@ def host():
 @pytest.fixture(scope="session")
 def model_files(host):
     """Small models in the host's folders: a checkpoint shaped like SD1.5, a connector of two blocks, a tiny T5."""
-    connector = host.core("connector")
+    connector = host.core("connectors.tsc")
     random_models.make_checkpoint(str(host.models / "checkpoints/tiny.safetensors"), dtype=torch.float32)
     random_models.make_connector(
         str(host.models / "ella/tiny.safetensors"), connector, depth=2, text_dim=32, dtype=torch.float32

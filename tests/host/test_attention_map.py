@@ -168,7 +168,7 @@ def test_what_can_not_be_mapped(host, ella, t5, checkpoint):
 
 def test_another_language_model(host, t5, model_files, random_models):
     path = model_files / "ella/wide.safetensors"
-    random_models.make_connector(str(path), host.core("connector"), depth=1, text_dim=48)
+    random_models.make_connector(str(path), host.core("connectors.tsc"), depth=1, text_dim=48)
     (wide,) = host.run("LoadELLA", ella_name="wide.safetensors")
     fails(
         host, "text states of width 32, and wide.safetensors reads text states of width 48", "ELLAAttentionMap",

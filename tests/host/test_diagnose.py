@@ -188,7 +188,7 @@ def test_other_people_s_text_encoders_are_no_errors(host, folders, model_files, 
     save_file(clip, config / "model.safetensors")
     (config / "tokenizer.json").write_text("{}")
     shutil.copytree(model_files / "ella_encoder/tiny-t5", folders["text_encoders"] / "t5")
-    connector = host.core("connector")
+    connector = host.core("connectors.tsc")
     random_models.make_connector(str(folders["ella"] / "wide.safetensors"), connector, depth=1, width=64, text_dim=99)
     page = diagnose(host)
     lines = section(page, "Text encoders, for Load ELLA Text Encoder")
@@ -224,7 +224,7 @@ def test_other_objects_on_the_wires(host, checkpoint, ella, oracle):
 
 
 def test_what_is_wired_does_not_fit(host, folders, model, t5, random_models):
-    connector = host.core("connector")
+    connector = host.core("connectors.tsc")
     path = folders["ella"] / "wide.safetensors"
     random_models.make_connector(str(path), connector, depth=1, width=64, text_dim=99)
     wide = host.core("host.connector_model").load_connector_model(str(path))
@@ -283,7 +283,7 @@ def test_it_is_never_cached(host):
 
 
 def test_paths_are_hidden_however_an_error_writes_them(host, folders):
-    paths = host.core("host.public_paths").PublicPaths(["ella", "text_encoders"])
+    paths = host.core("host.diagnose.public_paths").PublicPaths(["ella", "text_encoders"])
     inner, outer = folders["ella"], folders["text_encoders"]
     assert paths.hide(f"{inner}/a.safetensors") == "models/ella/a.safetensors"
     assert paths.hide(f"No such file: '{outer}/b'") == "No such file: '(extra path 1)/b'"

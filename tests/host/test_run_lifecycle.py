@@ -107,13 +107,15 @@ def test_another_seed_reads_no_text_again(host, applied, t5, ella):
 def test_two_connectors_on_one_model(host, model, model_files, random_models, ella, text_states, prompt_states, oracle):
     """Each prompt uses the connector it was made with."""
     path = model_files / "ella/other.safetensors"
-    random_models.make_connector(str(path), host.core("connector"), seed=77, depth=2, text_dim=32, dtype=torch.float32)
+    random_models.make_connector(
+        str(path), host.core("connectors.tsc"), seed=77, depth=2, text_dim=32, dtype=torch.float32
+    )
     other = host.run("LoadELLA", ella_name="other.safetensors")[0]
     patched, positive = host.run("ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0])[:2]
     patched, negative = host.run("ELLAApplyConditioning", model=patched, ella=other, positive=text_states[1])[:2]
     recorded, seen = record_context(patched)
     ksample(host, recorded, positive, negative)
-    second = host.core("checkpoint").load_connector(path).double()
+    second = host.core("connectors.connector_file").load_connector(path).double()
     for index, (timestep, context) in enumerate(seen):
         # The host puts the negative first when it batches both.
         connector, states = ((second, prompt_states[1]), (oracle, prompt_states[0]))[index % 2]

@@ -7,10 +7,10 @@ import os
 import torch
 from safetensors.torch import load_file
 
-from .connector import ConnectorConfig, TimestepAwareSemanticConnector
-from .errors import ELLAError
-from .file_kind import kind_of
-from .safetensors_file import read_header
+from ..errors import ELLAError
+from ..file_kind import kind_of
+from ..safetensors_file import read_header
+from .tsc import ConnectorConfig, TimestepAwareSemanticConnector
 
 DEFAULT_HEADS = 8  # of the released connector; the number of heads leaves no trace in the tensors
 RELEASED = "ella-sd1.5-tsc-t5xl.safetensors"

@@ -13,10 +13,10 @@ import os
 import torch
 from safetensors import safe_open
 
+from ..errors import ELLAError, OtherModelError
+from ..file_kind import kind_of
+from ..safetensors_file import read_header
 from .encoder_files import find_encoder_files
-from .errors import ELLAError, OtherModelError
-from .file_kind import kind_of
-from .safetensors_file import read_header
 from .spiece_tokenizer import SentencePieceTokenizer
 
 PAD, END = 0, 1  # T5's token ids

@@ -6,10 +6,10 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from ..attention_map import attention_map, attention_to_keys, map_timesteps
-from ..attention_plot import plot_attention
+from ..attention.attention_map import attention_map, attention_to_keys, map_timesteps
+from ..attention.attention_plot import plot_attention
+from ..attention.index_list import read_index_list, write_index_list
 from ..errors import ELLAError
-from ..index_list import read_index_list, write_index_list
 from .clip import prompt_pieces
 from .connector_model import connector_name
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ella_core import ConnectorConfig, TimestepAwareSemanticConnector
-from ella_core.attention_map import attention_map, attention_to_keys, map_timesteps
-from ella_core.prompt_words import Piece
+from ella_core.attention.attention_map import attention_map, attention_to_keys, map_timesteps
+from ella_core.prompts.prompt_words import Piece
 
 # Both sides compute in float64; only the order of sums differs.
 TOLERANCE = 1e-12
@@ -114,7 +114,7 @@ def test_timesteps_go_from_noise_to_picture():
 @pytest.fixture
 def pieces():
     texts = ["\u2581a", "\u2581red", "\u2581tea", "pot", ",", "\u2581red", '"', "</s>", "<pad>", "<pad>"]
-    return [Piece({"</s>": 1, "<pad>": 0}.get(text, 9), text) for text in texts]
+    return [Piece({"</s>": 1, "<pad>": 0}.get(text, 9), text, is_end=text == "</s>") for text in texts]
 
 
 @pytest.fixture

@@ -11,22 +11,23 @@ import comfy.model_management
 import comfy.model_patcher
 import comfyui_version
 import folder_paths
-import nodes
 import torch
 from comfy.cli_args import args
 from comfy.patcher_extension import WrappersMP
 
-from ...old_workflows.old_nodes import OLD_NODES
-from ..checkpoint import RELEASED, ConnectorConfig
-from ..errors import ELLAError
-from ..pack_version import pack_version
-from .clip import NAME, ELLATokenizer
-from .connector_model import compute_dtype, connector_name
-from .model_folders import CONNECTORS, ENCODERS
+import nodes
+
+from ....old_workflows.old_nodes import OLD_NODES
+from ...connectors.connector_file import RELEASED, ConnectorConfig
+from ...errors import ELLAError
+from ...pack_version import pack_version
+from ..clip import NAME, ELLATokenizer
+from ..connector_model import compute_dtype, connector_name
+from ..model_folders import CONNECTORS, ENCODERS
+from ..remembering_clip import RememberingCLIP
+from ..sampler_patch import KEY, check_model, context_dim_of
 from .model_inventory import Entry, connectors, files_not_listed, reason, text_encoders
 from .public_paths import PublicPaths
-from .remembering_clip import RememberingCLIP
-from .sampler_patch import KEY, check_model, context_dim_of
 
 FOLDERS = (CONNECTORS, *ENCODERS)
 PACKAGES = ("torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib")

@@ -3,7 +3,7 @@
 import pytest
 
 from ella_core import ELLAError
-from ella_core.index_list import read_index_list, write_index_list
+from ella_core.attention.index_list import read_index_list, write_index_list
 
 
 @pytest.mark.parametrize(

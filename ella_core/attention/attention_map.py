@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .prompt_words import Word, end_of, words_of
+from ..prompts.prompt_words import Word, end_of, words_of
 
 REST = ("[end token]", "[padding]", "[queries]")  # columns of the CSV after the words
 

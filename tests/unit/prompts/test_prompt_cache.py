@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from ella_core.encoder_files import find_encoder_files
-from ella_core.prompt_cache import ABANDONED, PromptCache, prompt_key
 
-REPO = Path(__file__).resolve().parents[2]
+from ella_core.language_models.encoder_files import find_encoder_files
+from ella_core.prompts.prompt_cache import ABANDONED, PromptCache, prompt_key
+
+REPO = Path(__file__).resolve().parents[3]
 
 
 def states(seed, tokens=17):
@@ -93,7 +94,7 @@ def test_a_folder_that_can_not_be_written_is_only_reported(tmp_path, caplog):
 
 WRITER = """
 import sys, torch
-from ella_core.prompt_cache import PromptCache
+from ella_core.prompts.prompt_cache import PromptCache
 
 cache = PromptCache(sys.argv[1], limit=20_000)
 for turn in range(150):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import ELLAError
+from ..errors import ELLAError
 
 ITEM = re.compile(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?")
 COMMA = re.compile("[,;\uff0c\u3001]")  # the last two are Chinese

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from .errors import ELLAError
+from ..errors import ELLAError
 
 # All in pixels. The width is fixed, so that a preview scaled to 1024 keeps the words readable; longer prompts go on in
 # further panels below.

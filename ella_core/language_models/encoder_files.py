@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ELLAError
+from ..errors import ELLAError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .text_encoder import END
-
 SPACE = "\u2581"  # sentencepiece's mark of a space, at the beginning of a piece
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One token: its id, its text in the tokenizer's vocabulary, and the weight that the prompt gives it."""
+    """A token id of a prompt, its text in the tokenizer's vocabulary, and the weight that the prompt gives it.
+
+    `is_end` marks the end token that the tokenizer adds; what comes after it is padding.
+    """
 
     id: int
     text: str
     weight: float = 1.0
+    is_end: bool = False
 
 
 @dataclass(frozen=True)
 class Word:
     """Pieces up to the next space, so that punctuation belongs to the word it touches.
 
-    `start` and `stop` are its places among the prompt's tokens.
+    `start` and `stop` are its places among the prompt's pieces.
     """
 
     pieces: tuple[Piece, ...]
@@ -44,7 +46,7 @@ class Word:
 
 def end_of(pieces):
     """Place of the end token among a prompt's pieces; what comes after it is padding."""
-    return max(place for place, piece in enumerate(pieces) if piece.id == END)
+    return max(place for place, piece in enumerate(pieces) if piece.is_end)
 
 
 def words_of(pieces):

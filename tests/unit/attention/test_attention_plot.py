@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ella_core import ELLAError
-from ella_core.attention_plot import MOST_PANELS, WIDTH, WORDS_PER_PANEL, plot_attention
+from ella_core.attention.attention_plot import MOST_PANELS, WIDTH, WORDS_PER_PANEL, plot_attention
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 LINES = ["What ELLA reads", "small.safetensors, blocks 1-2 of 2, heads 1-8 of 8"]
 
 
@@ -96,7 +96,7 @@ def test_other_packs_settings_of_matplotlib_play_no_part():
 
 def test_no_global_state():
     code = (
-        "import sys, torch; from ella_core.attention_plot import plot_attention;"
+        "import sys, torch; from ella_core.attention.attention_plot import plot_attention;"
         "assert 'matplotlib' not in sys.modules;"
         "plot_attention(torch.ones(2, 1), [999, 0], ['fox'], ['title']);"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"

@@ -4,10 +4,10 @@ import pytest
 import sentencepiece
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from ella_core.prompt_words import Piece, words_of
-from ella_core.spiece_tokenizer import SentencePieceTokenizer
-from ella_core.text_encoder import END, PAD, load_tokenizer
-from ella_core.token_report import token_report
+from ella_core.language_models.spiece_tokenizer import SentencePieceTokenizer
+from ella_core.language_models.t5 import END, PAD, load_tokenizer
+from ella_core.prompts.prompt_words import Piece, words_of
+from ella_core.prompts.token_report import token_report
 
 TEXT = "a red teapot, a red fox"
 
@@ -44,7 +44,7 @@ def spiece_tokenizer(tmp_path_factory):
 def pieces_of(tokenizer, text):
     """As the host does it: ids, and their texts from the vocabulary."""
     vocabulary = {number: text for text, number in tokenizer.get_vocab().items()}
-    return [Piece(number, vocabulary[number]) for number in tokenizer(text)["input_ids"]]
+    return [Piece(number, vocabulary[number], is_end=number == END) for number in tokenizer(text)["input_ids"]]
 
 
 @pytest.mark.parametrize("kind", ["fast_tokenizer", "spiece_tokenizer"])
@@ -57,7 +57,7 @@ def test_words_are_those_between_spaces(request, kind):
 
 
 def piece(text, weight=1.0):
-    return Piece({"</s>": END, "<pad>": PAD}.get(text, 9), text, weight)
+    return Piece({"</s>": END, "<pad>": PAD}.get(text, 9), text, weight, is_end=text == "</s>")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What a connector attends to, from noise to picture."""
