@@ -3,7 +3,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..ella_core.host.apply import apply_ella
 from .schema import ELLA, io
 
-NO_NEGATIVE = "The negative output of Apply ELLA is wired, but nothing is wired to its negative or clip_negative input; wire a T5 Text Encode (its prompt may be empty) to negative."
+NO_NEGATIVE = "The negative output of Apply ELLA is wired, but nothing is wired to its negative or clip_negative input; wire an ELLA Text Encode (its prompt may be empty) to negative."
 
 
 class ELLAApplyConditioning(io.ComfyNode):
@@ -20,9 +20,9 @@ class ELLAApplyConditioning(io.ComfyNode):
                     "model", tooltip="A Stable Diffusion 1.5 model, with LoRAs and other patches as you like."
                 ),
                 ELLA.Input("ella", tooltip="The connector from Load ELLA."),
-                io.Conditioning.Input("positive", tooltip="What you want to see, from T5 Text Encode."),
+                io.Conditioning.Input("positive", tooltip="What you want to see, from ELLA Text Encode."),
                 io.Conditioning.Input(
-                    "negative", optional=True, tooltip="What you do not want to see, from T5 Text Encode."
+                    "negative", optional=True, tooltip="What you do not want to see, from ELLA Text Encode."
                 ),
                 io.Conditioning.Input(
                     "clip_positive",

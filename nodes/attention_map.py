@@ -20,7 +20,7 @@ class ELLAAttentionMap(io.ComfyNode):
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="Number of tokens, as in T5 Text Encode. 0 takes as many as the prompt has.",
+                    tooltip="Number of tokens, as in ELLA Text Encode. 0 takes as many as the prompt has.",
                 ),
                 io.Int.Input(
                     "steps",

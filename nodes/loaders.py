@@ -68,7 +68,7 @@ class LoadELLATextEncoder(io.ComfyNode):
                     tooltip="Keeps on disk what was read of each prompt (256 MB at most), so that a workflow opened again samples without loading the language model.",
                 ),
             ],
-            outputs=[io.Clip.Output(tooltip="The language model, for T5 Text Encode or any node that takes a CLIP.")],
+            outputs=[io.Clip.Output(tooltip="The language model, for ELLA Text Encode or any node that takes a CLIP.")],
         )
 
     @classmethod

@@ -6,8 +6,8 @@ class T5TextEncode(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="T5TextEncode",
-            display_name="T5 Text Encode",
+            node_id="ELLAT5TextEncode",
+            display_name="ELLA Text Encode",
             category="model/conditioning",
             description="Lets ELLA's language model read a prompt of any length. Wire the result to Apply ELLA.",
             search_aliases=["ella", "t5", "prompt", "text prompt", "long prompt", "dense prompt", "prompt following"],

@@ -21,7 +21,7 @@ class ELLATokenReport(io.ComfyNode):
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="Number of tokens, as in T5 Text Encode. 0 takes as many as the prompt has.",
+                    tooltip="Number of tokens, as in ELLA Text Encode. 0 takes as many as the prompt has.",
                 ),
             ],
             outputs=[io.String.Output(display_name="report", tooltip="The report, as the node shows it.")],

@@ -16,7 +16,7 @@ def check(graph):
     if diffusers:
         raise WorkflowError(
             f"{graph.label(diffusers[0])} belongs to a pack that samples with diffusers instead of ComfyUI, so there "
-            "is no sampler to rewire; start from this pack's template ella_txt2img instead."
+            "is no sampler to rewire; start from this pack's template ELLA text to image instead."
         )
     if not graph.of_kinds(OLD_NODES):
         raise WorkflowError("The workflow has no node of the old ELLA packs, so there is nothing to convert.")

@@ -33,7 +33,7 @@ LOAD_ENCODER = NodeKind(
     size=(340, 106),
 )
 T5_TEXT_ENCODE = NodeKind(
-    "T5TextEncode",
+    "ELLAT5TextEncode",
     "ella",
     (("clip", "CLIP"),),
     (("text", "STRING"), ("max_length", "INT")),

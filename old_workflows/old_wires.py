@@ -118,7 +118,7 @@ def prompt_of_embeds(graph, node, name, slot, use_clip):
     embeds = embeds_of(graph, node, name)
     if embeds.text is None:
         raise WorkflowError(
-            f"{graph.label(node)} has no T5 Text Encode behind its input {name}; wire one there and convert again."
+            f"{graph.label(node)} has no ELLA Text Encode behind its input {name}; wire one there and convert again."
         )
     clip, ignored = (embeds.clip, None) if use_clip else (None, embeds.clip)
     return Prompt(Output(node, slot), connector_of(graph, node).output, embeds.text, clip, ignored)

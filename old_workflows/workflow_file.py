@@ -41,7 +41,9 @@ def convert_file(source, target, overwrite=False):
         aside.replace(target)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise WorkflowError(f"{target} can't be written ({error.strerror}); give a place where you may write.") from None
+        raise WorkflowError(
+            f"{target} can't be written ({error.strerror}); give a place where you may write."
+        ) from None
     return changes
 
 

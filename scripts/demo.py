@@ -22,7 +22,7 @@ from types import SimpleNamespace
 
 REPO = Path(__file__).resolve().parents[1]
 COMFYUI = os.environ["COMFYUI"]
-WORKFLOW = REPO / "workflows/ella_txt2img.json"
+WORKFLOW = REPO / "workflows/ELLA text to image.json"
 RANDOM_MODELS = REPO / ".host/demo-models"
 KINDS = {
     "CheckpointLoaderSimple": "a Stable Diffusion 1.5 checkpoint (folder checkpoints)",

@@ -42,7 +42,7 @@ def check_text_states(conditioning, input_name, ella):
         conds = options.get("model_conds", {})
         if TOKENS in conds:
             raise ELLAError(
-                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire a T5 Text Encode there, and use "
+                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire an ELLA Text Encode there, and use "
                 "one Apply ELLA per prompt."
             )
         found = states.shape[-1]
@@ -57,7 +57,7 @@ def check_text_states(conditioning, input_name, ella):
         if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
             raise ELLAError(
                 f"{input_name} of Apply ELLA comes from a CLIP with a pooled output of {pooled_width(options)}, where "
-                "text states are expected; use Load ELLA Text Encoder and T5 Text Encode."
+                "text states are expected; use Load ELLA Text Encoder and ELLA Text Encode."
             )
 
 

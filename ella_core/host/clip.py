@@ -162,7 +162,7 @@ def read_prompt(clip, text, max_length=0):
 
     Raises ELLAError for a CLIP that is not ELLA's text encoder.
     """
-    check_clip(clip, "T5 Text Encode")
+    check_clip(clip, "ELLA Text Encode")
     return clip.encode_from_tokens_scheduled(clip.tokenize(text, max_length=max_length))
 
 

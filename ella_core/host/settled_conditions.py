@@ -30,7 +30,7 @@ def settle_tokens(entry, made):
     else:
         raise ELLAError(
             "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they "
-            "change at every step; wire such a node between T5 Text Encode and Apply ELLA."
+            "change at every step; wire such a node between ELLA Text Encode and Apply ELLA."
         )
     return entry | {"model_conds": conds}
 

@@ -1,12 +1,12 @@
 """The subgraph blueprint as an artist uses it: found by search, put into a graph, wired, and queued with Run."""
 
 PROMPT = "a red fox in a green coat reads a newspaper beside a blue teapot"
-OURS = ["LoadELLA", "LoadELLATextEncoder", "T5TextEncode", "ELLAApplyConditioning"]
+OURS = ["LoadELLA", "LoadELLATextEncoder", "ELLAT5TextEncode", "ELLAApplyConditioning"]
 
 
 def test_the_blueprint_stands_in_for_the_ella_nodes(page, put_down, workflow, screenshot):
     assert page.get_by_text("Failed to load subgraph").count() == 0
-    page.evaluate("graph => window.app.loadGraphData(graph)", workflow("ella_txt2img.json"))
+    page.evaluate("graph => window.app.loadGraphData(graph)", workflow("ELLA text to image.json"))
     page.evaluate(
         """ours => {
             const {graph, canvas} = window.app;
@@ -39,8 +39,8 @@ def test_the_blueprint_stands_in_for_the_ella_nodes(page, put_down, workflow, sc
     page.wait_for_timeout(300)
     prompt = page.evaluate("async () => (await window.app.graphToPrompt()).output")
     kinds = [node["class_type"] for node in prompt.values()]
-    assert sorted(kind for kind in kinds if kind in OURS) == sorted([*OURS, "T5TextEncode"])
-    texts = [node["inputs"]["text"] for node in prompt.values() if node["class_type"] == "T5TextEncode"]
+    assert sorted(kind for kind in kinds if kind in OURS) == sorted([*OURS, "ELLAT5TextEncode"])
+    texts = [node["inputs"]["text"] for node in prompt.values() if node["class_type"] == "ELLAT5TextEncode"]
     assert texts == [PROMPT, "blurry, low quality"]
     page.get_by_test_id("queue-button").click()
     page.wait_for_function(

@@ -32,7 +32,7 @@ def test_a_template_opens_with_every_node_and_wire(page, screenshot, name):
 
 
 def test_a_run_queued_in_the_browser_shows_its_picture(page, server, workflow, screenshot):
-    load(page, workflow("ella_txt2img.json"))
+    load(page, workflow("ELLA text to image.json"))
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
     page.wait_for_function(
         "() => Object.values(window.app.nodeOutputs).some(output => output.images?.length)", timeout=180000
@@ -42,7 +42,7 @@ def test_a_run_queued_in_the_browser_shows_its_picture(page, server, workflow, s
 
 
 def test_dropping_the_picture_brings_the_graph_back(page, server, workflow):
-    graph = workflow("ella_txt2img.json")
+    graph = workflow("ELLA text to image.json")
     load(page, graph)
     api = page.evaluate("async () => (await window.app.graphToPrompt())")
     history = server.finished(

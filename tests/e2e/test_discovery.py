@@ -40,10 +40,10 @@ def test_the_search_box_finds_the_nodes(page, put_down, screenshot):
         page.wait_for_timeout(700)
         return results.all_inner_texts()
 
-    nodes = {"T5 Text Encode", "Apply ELLA", "Load ELLA", "Load ELLA Text Encoder"}
-    # The frontend puts names before aliases, so T5 Text Encode comes behind many others for "ella".
+    nodes = {"ELLA Text Encode", "Apply ELLA", "Load ELLA", "Load ELLA Text Encoder"}
+    # The frontend puts names before aliases, so ELLA Text Encode comes behind many others for "ella".
     for words, names in {
-        "ella": nodes - {"T5 Text Encode"},
+        "ella": nodes - {"ELLA Text Encode"},
         "long prompt": nodes,
         "dense prompt": nodes - {"Load ELLA Text Encoder"},
     }.items():
@@ -83,7 +83,7 @@ def test_the_help_of_every_node_is_shown(server, language, page, screenshot):
 def test_a_template_names_the_models_that_are_absent(absent_models, page, screenshot):
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("ELLA", exact=True).click()
-    card = page.get_by_test_id("template-workflow-ella_txt2img")
+    card = page.get_by_test_id("template-workflow-ELLA text to image")
     thumbnail = card.locator("img").element_handle()
     page.wait_for_function("image => image.complete && image.naturalWidth === 768", arg=thumbnail)
     screenshot("-templates")
@@ -93,7 +93,7 @@ def test_a_template_names_the_models_that_are_absent(absent_models, page, screen
     rows.wait_for()
     screenshot()
     lines = rows.inner_text().split("\n")
-    workflow = json.loads((REPO / "workflows/ella_txt2img.json").read_text(encoding="utf-8"))
+    workflow = json.loads((REPO / "workflows/ELLA text to image.json").read_text(encoding="utf-8"))
     named = [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
     assert len(named) == 3 == len(lines) // 3
     for model in named:

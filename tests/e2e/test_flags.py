@@ -15,8 +15,8 @@ SAME, OTHER_KERNELS = 1e-6, 2e-2
 
 
 def latent(server, workflow):
-    """The latent of ella_txt2img.json on a server."""
-    prompt = convert_ui_to_api(copy.deepcopy(workflow("ella_txt2img.json")), server.get("/object_info"))
+    """The latent of ELLA text to image.json on a server."""
+    prompt = convert_ui_to_api(copy.deepcopy(workflow("ELLA text to image.json")), server.get("/object_info"))
     (sampler,) = [node_id for node_id, node in prompt.items() if node["class_type"] == "KSampler"]
     inputs = {"samples": [sampler, 0], "filename_prefix": "latent"}
     prompt["latent"] = {"class_type": "SaveLatent", "inputs": inputs}

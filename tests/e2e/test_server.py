@@ -10,8 +10,8 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def run(server, workflow):
-    """(workflow, API prompt, history) of ella_txt2img.json queued over HTTP."""
-    graph = workflow("ella_txt2img.json")
+    """(workflow, API prompt, history) of ELLA text to image.json queued over HTTP."""
+    graph = workflow("ELLA text to image.json")
     prompt = convert_ui_to_api(copy.deepcopy(graph), server.get("/object_info"))
     job = {"prompt": prompt, "extra_data": {"extra_pnginfo": {"workflow": graph}}}
     return graph, prompt, server.finished(server.post("/prompt", job)["prompt_id"])
@@ -45,7 +45,7 @@ def test_the_saved_prompt_runs_again(server, run):
 
 def test_the_workflows_are_in_the_template_list(server):
     names = server.get("/workflow_templates")["ELLA"]
-    assert {"ella_txt2img", "ella_clip_lora"} <= set(names)
+    assert {"ELLA text to image", "ELLA with LoRA and CLIP"} <= set(names)
 
 
 def test_the_models_folders_are_listed(server):

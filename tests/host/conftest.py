@@ -159,7 +159,7 @@ def oracle(model_files):
 @pytest.fixture(scope="session")
 def text_states(host, t5):
     """CONDITIONING of text states for a positive and a negative prompt, of different lengths."""
-    return tuple(host.run("T5TextEncode", clip=t5, text=text, max_length=0)[0] for text in (PROMPT, "blurry"))
+    return tuple(host.run("ELLAT5TextEncode", clip=t5, text=text, max_length=0)[0] for text in (PROMPT, "blurry"))
 
 
 @pytest.fixture(scope="session")

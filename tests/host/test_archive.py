@@ -80,8 +80,8 @@ def project():
 def test_contents(archive):
     assert {path.name for path in archive.iterdir()} <= SHIPPED
     assert [path.name for path in archive.glob("scripts/*")] in ([], ["convert_workflow.py"])
-    assert {path.name for path in (archive / "web/docs").iterdir()} >= {"LoadELLA", "T5TextEncode"}
-    assert (archive / "workflows/ella_txt2img.json").is_file()
+    assert {path.name for path in (archive / "web/docs").iterdir()} >= {"LoadELLA", "ELLAT5TextEncode"}
+    assert (archive / "workflows/ELLA text to image.json").is_file()
     assert (archive / "subgraphs/ELLA prompt.json").is_file()
     assert sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()) < 5_000_000
 

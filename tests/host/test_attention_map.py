@@ -52,7 +52,7 @@ def test_the_map_is_torch_s_attention_to_each_word(host, ella, t5, oracle, max_l
     assert rows[:, 0].tolist() == [999, 749, 500, 250, 0]
     assert picture.shape[0] == 1 and picture.shape[2:] == (1024, 3)
 
-    states = host.run("T5TextEncode", clip=t5, text=TEXT, max_length=max_length)[0][0][0]
+    states = host.run("ELLAT5TextEncode", clip=t5, text=TEXT, max_length=max_length)[0][0][0]
     # Words as the tokenizer itself marks them, each weighted part of the prompt tokenized on its own.
     tokenizer = t5.tokenizer.t5xl.tokenizer
     parts = ["A red fox in a green coat reads a newspaper beside a ", "blue teapot", ", it costs $5. A red fox."]

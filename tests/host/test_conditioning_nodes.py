@@ -59,7 +59,7 @@ ARRANGEMENTS = {
 
 @pytest.fixture(scope="module")
 def second(host, t5):
-    return host.run("T5TextEncode", clip=t5, text=SECOND, max_length=0)[0]
+    return host.run("ELLAT5TextEncode", clip=t5, text=SECOND, max_length=0)[0]
 
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
@@ -232,12 +232,12 @@ def test_arithmetic_on_changing_tokens_is_refused(host, applied, clip_conds, nod
     if node_id not in host.node_classes:
         pytest.skip(f"this host has no {node_id}")
     changed = host.run(node_id, **inputs(applied[1], clip_conds[0]))[0]
-    with pytest.raises(ValueError, match="wire such a node between T5 Text Encode and Apply ELLA"):
+    with pytest.raises(ValueError, match="wire such a node between ELLA Text Encode and Apply ELLA"):
         ksample(host, applied[0], changed, applied[2])
 
 
 def weighted(host, t5, text):
-    return host.run("T5TextEncode", clip=t5, text=text, max_length=0)[0][0][0]
+    return host.run("ELLAT5TextEncode", clip=t5, text=text, max_length=0)[0][0][0]
 
 
 def test_weight_one_changes_no_bit(host, t5):
@@ -273,7 +273,7 @@ def test_prompt_weights_scale_the_text_states_by_the_hosts_rule(host, t5, text, 
 def test_prompts_of_different_lengths_equal_themselves_alone(host, model, ella, t5, oracle, positive, negative):
     """Never repeated to a common length, which would change what the connector reads."""
     conds = [
-        host.run("T5TextEncode", clip=t5, text=PROMPT if length else "", max_length=length)[0]
+        host.run("ELLAT5TextEncode", clip=t5, text=PROMPT if length else "", max_length=length)[0]
         for length in (positive, negative)
     ]
     patched, positive, negative = host.run(

@@ -145,11 +145,11 @@ def test_lora_on_the_model_equals_brute_force(host, checkpoint, ella, text_state
 
 
 def test_lora_on_the_text_encoder_leaves_it_untouched(host, checkpoint, t5, lora):
-    before = host.run("T5TextEncode", clip=t5, text=PROMPT, max_length=0)[0][0][0]
+    before = host.run("ELLAT5TextEncode", clip=t5, text=PROMPT, max_length=0)[0][0][0]
     loaded = host.run(
         "LoraLoader", model=checkpoint[0], clip=t5, lora_name=lora, strength_model=1.0, strength_clip=1.0
     )[1]
-    assert torch.equal(host.run("T5TextEncode", clip=loaded, text=PROMPT, max_length=0)[0][0][0], before)
+    assert torch.equal(host.run("ELLAT5TextEncode", clip=loaded, text=PROMPT, max_length=0)[0][0][0], before)
 
 
 def keyframes(host, hooks):
@@ -220,7 +220,7 @@ def test_hooks_on_the_text_encoder(host, checkpoint, ella, t5, text_states, orac
     """The T5 side is untouched by a LoRA; the hooks it carries act on the model."""
     hooks = host.run("CreateHookLora", lora_name=lora, strength_model=1.0, strength_clip=1.0)[0]
     hooked = host.run("SetClipHooks", clip=t5, apply_to_conds=True, schedule_clip=schedule_clip, hooks=hooks)[0]
-    conditioning = host.run("T5TextEncode", clip=hooked, text=PROMPT, max_length=0)[0]
+    conditioning = host.run("ELLAT5TextEncode", clip=hooked, text=PROMPT, max_length=0)[0]
     patched, positive, negative = host.run(
         "ELLAApplyConditioning", model=checkpoint[0], ella=ella, positive=conditioning, negative=text_states[1]
     )

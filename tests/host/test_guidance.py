@@ -86,7 +86,7 @@ GUIDERS = {
 
 @pytest.mark.parametrize("name", GUIDERS)
 def test_guiders(host, model, ella, t5, text_states, oracle, name):
-    empty = host.run("T5TextEncode", clip=t5, text="", max_length=0)[0]
+    empty = host.run("ELLAT5TextEncode", clip=t5, text="", max_length=0)[0]
     patched, positive, negative = host.run(
         "ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0], negative=text_states[1]
     )
@@ -105,7 +105,7 @@ def test_guiders(host, model, ella, t5, text_states, oracle, name):
 
 def test_the_old_perp_neg_node(host, model, ella, t5, text_states, oracle):
     """It converts its empty conditioning inside the guidance, so the patch first sees it in mid-run."""
-    empty = host.run("T5TextEncode", clip=t5, text="", max_length=0)[0]
+    empty = host.run("ELLAT5TextEncode", clip=t5, text="", max_length=0)[0]
     patched, positive, negative = host.run(
         "ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0], negative=text_states[1]
     )

@@ -60,5 +60,5 @@ def test_help_pages_name_every_input_and_output(host, schemas):
 def test_search_finds_the_nodes(schemas):
     for schema in schemas.values():
         assert "ella" in schema.search_aliases, schema.node_id
-    for node_id in ("T5TextEncode", "ELLAApplyConditioning"):
+    for node_id in ("ELLAT5TextEncode", "ELLAApplyConditioning"):
         assert {"t5", "long prompt", "dense prompt", "prompt following"} <= set(schemas[node_id].search_aliases)

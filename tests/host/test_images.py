@@ -97,7 +97,7 @@ def test_repeated_latents(host, applied, forced):
 @pytest.fixture(scope="module")
 def prompts(host, t5):
     """Text states of four prompts of four lengths."""
-    return [host.run("T5TextEncode", clip=t5, text=text, max_length=0)[0][0][0] for text in PROMPTS]
+    return [host.run("ELLAT5TextEncode", clip=t5, text=text, max_length=0)[0][0][0] for text in PROMPTS]
 
 
 def batched(states, options):

@@ -14,7 +14,7 @@ from sampling import PROMPT, ksample
 IDS = {
     "LoadELLA": (["ella_name"], [], ["ELLA"]),
     "LoadELLATextEncoder": (["text_encoder_name"], ["prompt_cache"], ["CLIP"]),
-    "T5TextEncode": (["clip", "text", "max_length"], [], ["CONDITIONING"]),
+    "ELLAT5TextEncode": (["clip", "text", "max_length"], [], ["CONDITIONING"]),
     "ELLAApplyConditioning": (
         ["model", "ella", "positive"],
         ["negative", "clip_positive", "clip_negative"],
@@ -56,7 +56,7 @@ def states_of(conditioning):
 
 @pytest.mark.parametrize("case", PROMPTS)
 def test_any_prompt_becomes_a_picture(host, model, ella, t5, case):
-    conditioning = host.run("T5TextEncode", clip=t5, text=PROMPTS[case], max_length=0)[0]
+    conditioning = host.run("ELLAT5TextEncode", clip=t5, text=PROMPTS[case], max_length=0)[0]
     states, _ = states_of(conditioning)
     assert states.shape[0] == 1 and states.shape[1] >= 1 and states.isfinite().all()
     patched, positive, negative = host.run(
@@ -69,7 +69,7 @@ def test_any_prompt_becomes_a_picture(host, model, ella, t5, case):
 @pytest.mark.parametrize("kind, max_length", [("flexible", 0), ("fixed128", 128)])
 def test_text_states_are_those_of_transformers(host, t5, data, name, kind, max_length):
     tensors, texts = data
-    states, _ = states_of(host.run("T5TextEncode", clip=t5, text=texts[name], max_length=max_length)[0])
+    states, _ = states_of(host.run("ELLAT5TextEncode", clip=t5, text=texts[name], max_length=max_length)[0])
     cosine = torch.nn.functional.cosine_similarity(
         states[0].double(), tensors[f"states.{name}.{kind}"].double(), dim=-1
     )
@@ -85,14 +85,14 @@ def data(pytestconfig):
 
 @pytest.mark.parametrize("max_length", [1, 2, 5, 77, 128, 300])
 def test_max_length_is_the_number_of_tokens(host, t5, max_length):
-    states, _ = states_of(host.run("T5TextEncode", clip=t5, text=PROMPT, max_length=max_length)[0])
+    states, _ = states_of(host.run("ELLAT5TextEncode", clip=t5, text=PROMPT, max_length=max_length)[0])
     assert states.shape[1] == max_length
     ids = [token for token, _ in t5.tokenize(PROMPT, max_length=max_length)["t5xl"][0]]
     assert ids == t5.cond_stage_model.t5xl.encoder.token_ids(PROMPT, max_length)
 
 
 def test_core_text_encode_gives_the_same_text_states(host, t5):
-    ours = host.run("T5TextEncode", clip=t5, text=PROMPT, max_length=0)[0]
+    ours = host.run("ELLAT5TextEncode", clip=t5, text=PROMPT, max_length=0)[0]
     core = host.run("CLIPTextEncode", clip=t5, text=PROMPT)[0]
     assert torch.equal(ours[0][0], core[0][0]) and ours[0][1].keys() == core[0][1].keys()
 
@@ -123,7 +123,7 @@ def test_without_negative_the_output_is_clip_negative(host, model, ella, text_st
 
 def test_without_any_negative_the_output_is_blocked_with_a_message(host, model, ella, text_states):
     _, _, negative = host.run("ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0])
-    assert "wire a T5 Text Encode" in negative.message
+    assert "wire an ELLA Text Encode" in negative.message
 
 
 def fails(host, message, node_id, **inputs):
@@ -194,17 +194,24 @@ def test_applied_twice(host, model, ella, applied):
 
 
 def test_clip_in_t5_text_encode(host, checkpoint):
-    fails(host, "where ELLA's text encoder is expected", "T5TextEncode", clip=checkpoint[1], text="a fox", max_length=0)
+    fails(
+        host,
+        "where ELLA's text encoder is expected",
+        "ELLAT5TextEncode",
+        clip=checkpoint[1],
+        text="a fox",
+        max_length=0,
+    )
 
 
 @pytest.mark.parametrize("text", ["embedding:EasyNegative", "blurry, (embedding:bad_hands:1.2)"])
 def test_textual_embeddings_belong_to_clip(host, t5, text):
-    fails(host, "textual embeddings belong to CLIP", "T5TextEncode", clip=t5, text=text, max_length=0)
+    fails(host, "textual embeddings belong to CLIP", "ELLAT5TextEncode", clip=t5, text=text, max_length=0)
 
 
 def test_clip_skip_on_the_text_encoder(host, t5):
     (skipped,) = host.run("CLIPSetLastLayer", clip=t5, stop_at_clip_layer=-2)
-    fails(host, "the connector only knows the last layer", "T5TextEncode", clip=skipped, text="a fox", max_length=0)
+    fails(host, "the connector only knows the last layer", "ELLAT5TextEncode", clip=skipped, text="a fox", max_length=0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def load(host, model_files):
 @pytest.fixture
 def encode(host):
     return lambda clip, text=PROMPT, max_length=0: host.run(
-        "T5TextEncode", clip=clip, text=text, max_length=max_length
+        "ELLAT5TextEncode", clip=clip, text=text, max_length=max_length
     )[0]
 
 

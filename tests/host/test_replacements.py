@@ -1,4 +1,4 @@
-"""Node replacements of the official ELLA pack, as the host takes, serves and applies them."""
+"""Node replacements of earlier ELLA nodes, as the host takes, serves and applies them."""
 
 import pytest
 
@@ -38,8 +38,9 @@ def test_a_replacement_maps_what_is_there_on_both_sides(host, served, old):
 
 
 def test_no_other_node_of_the_old_packs_is_replaced(host, served):
-    ours = {"LoadELLA", "LoadELLATextEncoder", "T5TextEncode", "ELLAApplyConditioning"}
-    assert {old for old, entries in served.items() if entries[0]["new_node_id"] in ours} == set(OLD_NODES)
+    ours = {"LoadELLA", "LoadELLATextEncoder", "ELLAT5TextEncode", "ELLAApplyConditioning"}
+    replaced = {old for old, entries in served.items() if entries[0]["new_node_id"] in ours}
+    assert replaced == {*OLD_NODES, "T5TextEncode"}
 
 
 def test_the_host_runs_a_saved_prompt_of_the_old_pack(host, model_files):
@@ -57,3 +58,19 @@ def test_the_host_runs_a_saved_prompt_of_the_old_pack(host, model_files):
         outputs[node] = host.run(fields["class_type"], **inputs)
     model, positive, negative = outputs["6"]
     assert model is not outputs["1"][0] and positive[0][0].shape == negative[0][0].shape == (1, 64, 768)
+
+
+def test_the_former_id_of_the_encode_node_is_replaced_by_name(host, served):
+    """The editor takes inputs of the same name over where no mapping is given."""
+    (entry,) = served["T5TextEncode"]
+    info = host.node_classes[entry["new_node_id"]].GET_NODE_INFO_V1()
+    assert entry["new_node_id"] == "ELLAT5TextEncode"
+    assert entry["input_mapping"] is None and entry["output_mapping"] is None
+    assert entry["old_widget_ids"] == [name for name in info["input"]["required"] if name != "clip"]
+
+
+def test_a_prompt_of_the_other_pack_with_that_id_does_not_fail(host):
+    inputs = {"text": "a red fox", "T5": ["2", 0]}
+    prompt = {"1": {"class_type": "T5TextEncode", "inputs": inputs, "_meta": {"title": "T5 Text Encode"}}}
+    host.server.node_replace_manager.apply_replacements(prompt)
+    assert prompt["1"]["inputs"] == {}

@@ -74,7 +74,7 @@ def live_tensors():
 
 def test_fifty_runs_with_changing_prompts_keep_no_tensor(host, model, ella, t5):
     def run(index):
-        states = host.run("T5TextEncode", clip=t5, text=f"fox number {index}", max_length=0)[0]
+        states = host.run("ELLAT5TextEncode", clip=t5, text=f"fox number {index}", max_length=0)[0]
         patched, positive, negative = host.run(
             "ELLAApplyConditioning", model=model, ella=ella, positive=states, negative=states
         )

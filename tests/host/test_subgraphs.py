@@ -91,7 +91,7 @@ def test_links_join_slots_of_the_nodes_own_types(host, definition):
 
 
 def test_its_loaders_offer_the_models_of_the_workflows(definition):
-    workflow = json.loads((REPO / "workflows/ella_txt2img.json").read_text(encoding="utf-8"))
+    workflow = json.loads((REPO / "workflows/ELLA text to image.json").read_text(encoding="utf-8"))
     offered = {
         node["type"]: node["properties"]["models"] for node in workflow["nodes"] if "models" in node["properties"]
     }
@@ -104,11 +104,11 @@ def test_its_loaders_offer_the_models_of_the_workflows(definition):
 
 
 def with_the_blueprint(workflow, blueprint):
-    """ella_txt2img with the blueprint's node in place of its ELLA nodes, and the same prompts."""
+    """ELLA text to image with the blueprint's node in place of its ELLA nodes, and the same prompts."""
     graph = copy.deepcopy(workflow)
     (apply,) = (node for node in graph["nodes"] if node["type"] == "ELLAApplyConditioning")
-    texts = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "T5TextEncode"]
-    replaced = ("LoadELLA", "LoadELLATextEncoder", "T5TextEncode", "ELLAApplyConditioning")
+    texts = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "ELLAT5TextEncode"]
+    replaced = ("LoadELLA", "LoadELLATextEncoder", "ELLAT5TextEncode", "ELLAApplyConditioning")
     gone = {node["id"] for node in graph["nodes"] if node["type"] in replaced}
     blueprint = copy.deepcopy(blueprint)
     (node,) = blueprint["nodes"]
@@ -119,14 +119,14 @@ def with_the_blueprint(workflow, blueprint):
     graph["nodes"] = [entry for entry in graph["nodes"] if entry["id"] not in gone] + [node]
     graph["links"] = [link for link in graph["links"] if link[1] not in gone - {apply["id"]}]
     graph["definitions"] = blueprint["definitions"]
-    encoders = [entry for entry in graph["definitions"]["subgraphs"][0]["nodes"] if entry["type"] == "T5TextEncode"]
+    encoders = [entry for entry in graph["definitions"]["subgraphs"][0]["nodes"] if entry["type"] == "ELLAT5TextEncode"]
     for encoder, text in zip(encoders, texts, strict=True):
         encoder["widgets_values"][0] = text
     return graph
 
 
 def test_it_draws_what_its_nodes_draw(host, model_files, blueprint):
-    workflow = json.loads((REPO / "workflows/ella_txt2img.json").read_text(encoding="utf-8"))
+    workflow = json.loads((REPO / "workflows/ELLA text to image.json").read_text(encoding="utf-8"))
     info = host.object_info(*{node["type"] for node in workflow["nodes"]} - {"MarkdownNote"})
     pictures = []
     for graph in (workflow, with_the_blueprint(workflow, blueprint)):

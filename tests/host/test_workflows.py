@@ -132,15 +132,15 @@ def test_workflow_becomes_a_picture(workflow, host, named_models, example_pictur
 
 
 def test_the_comparison_differs_in_the_conditioning_alone(host):
-    workflow = json.loads((REPO / "workflows/ella_vs_clip.json").read_text(encoding="utf-8"))
+    workflow = json.loads((REPO / "workflows/ELLA against CLIP.json").read_text(encoding="utf-8"))
     prompt = convert_ui_to_api(workflow, host.object_info(*{node["type"] for node in executed_nodes(workflow)}))
     samplers = [node["inputs"] for node in prompt.values() if node["class_type"] == "KSampler"]
     differing = ("model", "positive", "negative")
     settings = [{name: value for name, value in inputs.items() if name not in differing} for inputs in samplers]
     assert len(settings) == 3 and settings[0] == settings[1] == settings[2]
     assert all(len({inputs[name][0] for inputs in samplers}) == 3 for name in differing)
-    kinds = ("CLIPTextEncode", "T5TextEncode")
+    kinds = ("CLIPTextEncode", "ELLAT5TextEncode")
     texts = {kind: [node["inputs"]["text"] for node in prompt.values() if node["class_type"] == kind] for kind in kinds}
-    assert texts["CLIPTextEncode"] == texts["T5TextEncode"] == [["4", 0], ["5", 0]]
+    assert texts["CLIPTextEncode"] == texts["ELLAT5TextEncode"] == [["4", 0], ["5", 0]]
     titles = [node["title"] for node in workflow["nodes"] if node["type"] == "PreviewImage"]
     assert titles == ["CLIP", "ELLA", "ELLA + CLIP"]

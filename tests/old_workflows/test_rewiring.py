@@ -111,22 +111,22 @@ def test_no_node_lies_over_another(name):
 
 
 APPLY_INPUTS = {
-    "apply_with_sigmas": {"positive": "T5TextEncode", "negative": "T5TextEncode"},
+    "apply_with_sigmas": {"positive": "ELLAT5TextEncode", "negative": "ELLAT5TextEncode"},
     "text_encode_with_clip_and_lora": {
-        "positive": "T5TextEncode",
-        "negative": "T5TextEncode",
+        "positive": "ELLAT5TextEncode",
+        "negative": "ELLAT5TextEncode",
         "clip_positive": "CLIPTextEncode",
         "clip_negative": "CLIPTextEncode",
     },
-    "positive_only": {"positive": "T5TextEncode", "clip_positive": "CLIPTextEncode"},
+    "positive_only": {"positive": "ELLAT5TextEncode", "clip_positive": "CLIPTextEncode"},
     "clip_and_ella": {
-        "positive": "T5TextEncode",
-        "negative": "T5TextEncode",
+        "positive": "ELLAT5TextEncode",
+        "negative": "ELLAT5TextEncode",
         "clip_positive": "CLIPTextEncode",
         "clip_negative": "CLIPTextEncode",
     },
-    "clip_ignored_with_sigmas": {"positive": "T5TextEncode", "negative": "T5TextEncode"},
-    "one_sigma": {"positive": "T5TextEncode", "negative": "T5TextEncode"},
+    "clip_ignored_with_sigmas": {"positive": "ELLAT5TextEncode", "negative": "ELLAT5TextEncode"},
+    "one_sigma": {"positive": "ELLAT5TextEncode", "negative": "ELLAT5TextEncode"},
 }
 
 
@@ -197,7 +197,7 @@ def test_the_loaders_max_length_goes_to_its_prompts(form):
     prompt = copy.deepcopy(GRAPHS["encode"])
     prompt["3"]["inputs"] |= {"max_length": 128, "name": ".", "dtype": "FP32"}
     graph, changes = convert(FORMATS[form](prompt))
-    for number in graph.of_kinds(("T5TextEncode",)):
+    for number in graph.of_kinds(("ELLAT5TextEncode",)):
         fields = (
             graph.workflow[number]["inputs"]
             if form == "api"
@@ -219,7 +219,7 @@ def test_a_prompt_that_comes_through_a_wire_stays_wired(form):
     prompt["20"] = node("PrimitiveString", value="a red fox")
     prompt["4"]["inputs"]["text"] = ["20", 0]
     graph, _ = convert(FORMATS[form](prompt))
-    assert wires(graph, graph.of_kinds(("T5TextEncode",))[0])["text"] == ("PrimitiveString", 0)
+    assert wires(graph, graph.of_kinds(("ELLAT5TextEncode",))[0])["text"] == ("PrimitiveString", 0)
 
 
 def test_what_the_editor_already_replaced_is_wired_on(form):

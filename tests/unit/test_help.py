@@ -39,7 +39,7 @@ def key_paths(tree, prefix=()):
 
 
 def test_the_nodes_are_found():
-    assert {"LoadELLA", "LoadELLATextEncoder", "T5TextEncode", "ELLAApplyConditioning"} <= set(node_ids())
+    assert {"LoadELLA", "LoadELLATextEncoder", "ELLAT5TextEncode", "ELLAApplyConditioning"} <= set(node_ids())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
