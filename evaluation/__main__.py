@@ -30,9 +30,8 @@ def main(arguments):
     import tyro
 
     command = importlib.import_module(f".{name}", __package__)
-    options = tyro.cli(command.Options, args=arguments[1:], prog=f"python -m evaluation {name}")
     try:
-        command.run(options)
+        command.run(tyro.cli(command.Options, args=arguments[1:], prog=f"python -m evaluation {name}"))
     except EvaluationError as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 1

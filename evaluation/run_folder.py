@@ -106,9 +106,7 @@ class RunFolder:
         """Keeps the bytes of a PNG file, then its line of the manifest."""
         write_whole(self.picture_path(prompt_id, index), data)
         sha256 = hashlib.sha256(data).hexdigest()
-        self.manifest.append(
-            {"prompt": prompt_id, "index": index, "seed": seed, "server": server, "sha256": sha256}
-        )
+        self.manifest.append({"prompt": prompt_id, "index": index, "seed": seed, "server": server, "sha256": sha256})
 
     def pictures(self, verify=False):
         """{(prompt id, index): manifest line} of the pictures whose files are there; with `verify`, unchanged as well."""

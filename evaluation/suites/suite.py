@@ -16,7 +16,9 @@ from ..errors import EvaluationError
 YES_NO = "yes_no"  # a question on the picture, to be answered yes or no
 NUMBER = "number"  # "How many ...?"; the answer is a number in words, "two"
 MATCH = "match"  # no question: how well `text` fits the picture, as CLIP's cosine
-SPATIAL = "spatial"  # two objects and where one is from the other: details {"objects": [a, b], "relation": "on the left of"}
+SPATIAL = (
+    "spatial"  # two objects and where one is from the other: details {"objects": [a, b], "relation": "on the left of"}
+)
 OBJECTS = "objects"  # GenEval's demands: details {"tag": ..., "include": [...], "exclude": [...]}
 KINDS = (YES_NO, NUMBER, MATCH, SPATIAL, OBJECTS)
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^\.|[. ]$|^$')  # what some file system takes not as a folder's name
