@@ -1,12 +1,14 @@
 """A ComfyUI in this process, as far as sampling needs it, and random models of the real sizes."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import torch
 
 REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "scripts"))
+from in_process_host import import_host  # noqa: E402
+
 # Stable Diffusion 1.5's own UNet, 860 million parameters.
 SD15 = {
     "num_res_blocks": [2, 2, 2, 2],
@@ -16,22 +18,9 @@ SD15 = {
 }
 
 
-def load_by_path(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def start(comfyui, device):
     """Puts ComfyUI and the pack's core (as `ella_core`) into this process; `device` is "cpu" or "cuda"."""
-    sys.path.insert(0, comfyui)
-    from comfy.cli_args import args
-
-    args.cpu = device == "cpu"
-    load_by_path("ella_core", REPO / "ella_core/__init__.py")
-    load_by_path("random_models", REPO / "scripts/random_models.py")
+    import_host(comfyui, cpu=device == "cpu")
 
 
 def unet(dtype, **config):

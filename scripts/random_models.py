@@ -10,6 +10,7 @@ import os
 import sys
 
 import torch
+from in_process_host import import_host
 from safetensors.torch import save_file
 
 UNET = {
@@ -144,16 +145,10 @@ def make_text_encoder(path, num_layers=2, seed=5):
 
 
 def main(comfyui, folder):
-    core = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ella_core")
-    sys.path[:0] = [comfyui, os.path.join(core, "connectors")]
-    from comfy.cli_args import args
-
-    args.cpu = True  # the host asks for its device at import
-    import tsc
-
+    core = import_host(comfyui)
     models = {
         "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": lambda path: make_checkpoint(path, **QUICK_UNET),
-        "ella/ella-sd1.5-tsc-t5xl.safetensors": lambda path: make_connector(path, tsc),
+        "ella/ella-sd1.5-tsc-t5xl.safetensors": lambda path: make_connector(path, core.connectors.tsc),
         "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors": make_text_encoder,
     }
     for name, make in models.items():

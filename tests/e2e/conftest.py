@@ -1,79 +1,28 @@
 """A real ComfyUI server with the pack in its custom_nodes, small random models, and a real browser on its frontend."""
 
-import importlib.util
 import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import comfyui_server
 import pytest
-import torch
+import random_models
+from in_process_host import import_host
 
 REPO = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI")
 if COMFYUI is None:
     raise pytest.UsageError("tests/e2e needs a ComfyUI; run `bash scripts/test.sh`, which brings one.")
-DEVICE_FLAGS = [] if torch.cuda.is_available() else ["--cpu"]
+DEVICE_FLAGS = comfyui_server.device_flags()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def load_by_path(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-class Server:
-    """The server's address and folders, and its HTTP interface."""
-
-    def __init__(self, address, base):
-        self.address = address
-        self.base = base
-
-    def get(self, path):
-        with urllib.request.urlopen(self.address + path) as response:
-            return json.load(response)
-
-    def post(self, path, body):
-        request = urllib.request.Request(
-            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request) as response:
-            return json.loads(response.read() or "null")
-
-    def finished(self, prompt_id, seconds=300):
-        """The history of a queued prompt once it ended."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            history = self.get(f"/history/{prompt_id}")
-            if prompt_id in history:
-                return history[prompt_id]
-            time.sleep(0.3)
-        raise TimeoutError(f"{prompt_id} did not end within {seconds} s")
-
-    def picture(self, history):
-        """Path of the picture that a prompt saved."""
-        (image,) = [image for output in history["outputs"].values() for image in output.get("images", ())]
-        return self.base / "output" / image["subfolder"] / image["filename"]
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Small models under the names that the workflows ask for."""
-    sys.path.insert(0, COMFYUI)
-    from comfy.cli_args import args
-
-    args.cpu = not torch.cuda.is_available()
-    random_models = load_by_path("random_models", REPO / "scripts/random_models.py")
-    core = load_by_path("ella_core", REPO / "ella_core/__init__.py")
+    core = import_host(COMFYUI, cpu=bool(DEVICE_FLAGS))
     folder = tmp_path_factory.mktemp("models")
     random_models.make_checkpoint(str(folder / "checkpoints/v1-5-pruned-emaonly-fp16.safetensors"))
     random_models.make_connector(
@@ -89,33 +38,9 @@ def models(tmp_path_factory):
 @contextmanager
 def serve(models, base, *flags):
     """A running server with the pack, its folders under `base`, its models those of `models`."""
-    for folder in ("input", "output", "temp", "user", "custom_nodes"):
-        (base / folder).mkdir()
-    shutil.copy(Path(COMFYUI) / "input/example.png", base / "input/example.png")
-    (base / "models").symlink_to(models, target_is_directory=True)
-    (base / "custom_nodes/ELLA").symlink_to(REPO, target_is_directory=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "main.py", "--port", str(port), "--base-directory", str(base), "--disable-api-nodes"]
-    command += ["--database-url", "sqlite:///:memory:", *flags]
-    log = base / "server.log"
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, cwd=COMFYUI, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        found = Server(f"http://127.0.0.1:{port}", base)
-        for _ in range(600):
-            if process.poll() is not None:
-                raise RuntimeError(f"ComfyUI ended before it was ready:\n{log.read_text()}")
-            try:
-                found.get("/queue")
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield found
-    finally:
-        process.terminate()
-        process.wait()
+    comfyui_server.make_base(base, COMFYUI, {"ELLA": REPO}, models)
+    with comfyui_server.started(COMFYUI, "--disable-api-nodes", *flags, base=base) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

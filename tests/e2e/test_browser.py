@@ -45,12 +45,7 @@ def test_dropping_the_picture_brings_the_graph_back(page, server, workflow):
     graph = workflow("ELLA text to image.json")
     load(page, graph)
     api = page.evaluate("async () => (await window.app.graphToPrompt())")
-    history = server.finished(
-        server.post(
-            "/prompt", {"prompt": api["output"], "extra_data": {"extra_pnginfo": {"workflow": api["workflow"]}}}
-        )["prompt_id"]
-    )
-    picture = server.picture(history)
+    picture = server.picture(server.run(api["output"], api["workflow"]))
     page.evaluate("() => window.app.graph.clear()")
     page.evaluate(
         """async bytes => {

@@ -1,10 +1,8 @@
 """The host's flags for memory and precision: the same picture as without them, and no device mismatch."""
 
-import copy
-
 import pytest
 import torch
-from comfy_cli.workflow_to_api import convert_ui_to_api
+from comfyui_server import saved_files
 from safetensors.torch import load_file
 
 FLAGS = ["--fp8_e4m3fn-text-enc", "--bf16-text-enc", "--disable-dynamic-vram"]
@@ -16,14 +14,12 @@ SAME, OTHER_KERNELS = 1e-6, 2e-2
 
 def latent(server, workflow):
     """The latent of ELLA text to image.json on a server."""
-    prompt = convert_ui_to_api(copy.deepcopy(workflow("ELLA text to image.json")), server.get("/object_info"))
+    prompt = server.api_prompt(workflow("ELLA text to image.json"))
     (sampler,) = [node_id for node_id, node in prompt.items() if node["class_type"] == "KSampler"]
     inputs = {"samples": [sampler, 0], "filename_prefix": "latent"}
     prompt["latent"] = {"class_type": "SaveLatent", "inputs": inputs}
-    history = server.finished(server.post("/prompt", {"prompt": prompt})["prompt_id"])
-    assert history["status"]["status_str"] == "success", history["status"]
-    (saved,) = history["outputs"]["latent"]["latents"]
-    return load_file(server.base / "output" / saved["subfolder"] / saved["filename"])["latent_tensor"].float()
+    (saved,) = saved_files(server.run(prompt), "latents")
+    return load_file(server.path_of(saved))["latent_tensor"].float()
 
 
 @pytest.fixture(scope="module")

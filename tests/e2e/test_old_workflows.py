@@ -32,7 +32,7 @@ def load(page, workflow):
 def queued(page, server):
     """The history of a run of the graph as it is in the editor."""
     prompt = page.evaluate("async () => (await window.app.graphToPrompt()).output")
-    return server.finished(server.post("/prompt", {"prompt": prompt})["prompt_id"])
+    return server.run(prompt)
 
 
 def kinds(page):

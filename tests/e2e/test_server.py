@@ -1,10 +1,8 @@
 """The headless server: an API prompt runs, and the picture carries the graph that made it."""
 
-import copy
 import json
 
 import pytest
-from comfy_cli.workflow_to_api import convert_ui_to_api
 from PIL import Image
 
 
@@ -12,9 +10,8 @@ from PIL import Image
 def run(server, workflow):
     """(workflow, API prompt, history) of ELLA text to image.json queued over HTTP."""
     graph = workflow("ELLA text to image.json")
-    prompt = convert_ui_to_api(copy.deepcopy(graph), server.get("/object_info"))
-    job = {"prompt": prompt, "extra_data": {"extra_pnginfo": {"workflow": graph}}}
-    return graph, prompt, server.finished(server.post("/prompt", job)["prompt_id"])
+    prompt = server.api_prompt(graph)
+    return graph, prompt, server.run(prompt, graph)
 
 
 def test_an_api_prompt_runs(run):
@@ -38,9 +35,7 @@ def test_the_saved_prompt_runs_again(server, run):
     for node in saved.values():
         if node["class_type"] == "KSampler":
             node["inputs"]["seed"] = 99
-    history = server.finished(server.post("/prompt", {"prompt": saved})["prompt_id"])
-    assert history["status"]["status_str"] == "success"
-    assert server.picture(history) != server.picture(run[2])
+    assert server.picture(server.run(saved)) != server.picture(run[2])
 
 
 def test_the_workflows_are_in_the_template_list(server):

@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import importlib.util
 import json
 import os
 import shutil
@@ -33,19 +32,11 @@ args.cpu = not torch.cuda.is_available()
 args.base_directory = str(BASE)
 args.disable_api_nodes = True
 
+import random_models  # noqa: E402
+from in_process_host import load_by_path  # noqa: E402
 from sampling import PROMPT, brute_force  # noqa: E402
 
 
-def load_by_path(name, path):
-    """A package or module of the repository under a name of its own, without the repository on sys.path."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-random_models = load_by_path("random_models", REPO / "scripts" / "random_models.py")
 plain_core = load_by_path("plain_ella_core", REPO / "ella_core" / "__init__.py")
 
 
