@@ -1,4 +1,4 @@
-"""Names what a model file is by its tensor names, for messages about a file in the wrong place."""
+"""Names what a file is, for messages: by its tensor names where it is a model, else by its first bytes."""
 
 # The first pattern found in any tensor name decides, so the more specific ones stand first.
 KINDS = (
@@ -28,4 +28,22 @@ def kind_of(names):
     for pattern, kind in KINDS:
         if any(pattern in name for name in names):
             return kind
+    return None
+
+
+def look_alike(path):
+    """What a file that is no model is instead, as (what it is, what to do), or None; a guess by its first bytes."""
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if not start:
+        return "is empty (0 bytes)", "download it again"
+    if start.startswith(b"version https://git-lfs"):
+        return (
+            "is a Git LFS pointer, not the file itself",
+            "download the file with the browser or run 'git lfs pull'",
+        )
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not a model", "use the page's download button instead of saving the page"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "is a pickle file, which can run code when it is opened", "get the model as a real .safetensors file"
     return None

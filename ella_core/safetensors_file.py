@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 from safetensors import SafetensorError, safe_open
 
-from .errors import ELLAError
+from .errors import ELLAError, file_name, of_error
+from .file_kind import look_alike
+
+# A header takes a dozen times its length in memory; those of the largest models stay far below.
+LONGEST_HEADER = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -26,29 +30,13 @@ def read_header(path):
     Raises ELLAError for a file that is missing, empty, cut off, or no safetensors file at all.
     """
     path = os.fspath(path)
-    name = os.path.basename(path)
+    name = file_name(path)
     if not os.path.isfile(path):
-        raise ELLAError(f"{path} does not exist; put the file there or choose another one.")
-    size = os.path.getsize(path)
-    if size == 0:
-        raise ELLAError(f"{name} is empty (0 bytes); download it again.")
-    with open(path, "rb") as file:
-        start = file.read(512)
-    if start.startswith(b"version https://git-lfs"):
-        raise ELLAError(
-            f"{name} is a Git LFS pointer of {size} bytes, not the model itself; download the file with the browser or "
-            "run 'git lfs pull'."
-        )
-    if start.lstrip()[:1] == b"<":
-        raise ELLAError(
-            f"{name} is a web page of {size:,} bytes, not a model; use the page's download button instead of saving "
-            "the page."
-        )
-    if start.startswith(b"PK\x03\x04") or start.startswith(b"\x80\x02"):
-        raise ELLAError(
-            f"{name} is a pickle file, which can run code when it is opened; get the model as a real .safetensors file."
-        )
+        raise ELLAError(f"{name} does not exist as a file; put it there or choose another one.")
     try:
+        length = header_length(path)
+        if length > LONGEST_HEADER:
+            raise SafetensorError(f"its header would be {length:,} bytes long")
         with safe_open(path, "pt") as file:
             shapes, dtypes = {}, {}
             for key in file.keys():
@@ -57,7 +45,27 @@ def read_header(path):
                 dtypes[key] = tensor.get_dtype()
             return Header(path, shapes, dtypes, file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ELLAError(
-            f"{name} can't be read as safetensors ({size:,} bytes on disk; {error}), so it is cut off or no model "
-            "file; download it again."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def header_length(path):
+    """The number of bytes that a safetensors file's first eight state for its header."""
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
+def unreadable(path, error):
+    """The ELLAError of a file that safetensors refused with `error`: what it looks like, else what was wrong."""
+    name = file_name(path)
+    try:
+        guess = look_alike(path)
+        size = os.path.getsize(path)
+    except OSError as system:
+        return ELLAError(f"{name} can't be read ({of_error(system)}); allow ComfyUI to read it or choose another one.")
+    if guess:
+        found, remedy = guess
+        return ELLAError(f"{name} {found}; {remedy}.")
+    return ELLAError(
+        f"{name} can't be read as safetensors ({size:,} bytes on disk; {of_error(error)}), so it is cut off or no "
+        "model file; download it again."
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
 
-from ..errors import ELLAError
+from ..block_shapes import MOST_BLOCKS, BlockShapes, count_blocks
+from ..errors import ELLAError, file_name, quoted
 from ..file_kind import kind_of
 from ..safetensors_file import read_header
 from .tsc import ConnectorConfig, TimestepAwareSemanticConnector
@@ -15,6 +16,7 @@ from .tsc import ConnectorConfig, TimestepAwareSemanticConnector
 DEFAULT_HEADS = 8  # of the released connector; the number of heads leaves no trace in the tensors
 RELEASED = "ella-sd1.5-tsc-t5xl.safetensors"
 GET_ANOTHER = f"use a connector such as {RELEASED} (huggingface.co/QQGYLab/ELLA)"
+LARGEST_SIZE = 65536  # of any dimension that a connector's sizes are read from
 DTYPES = ("F16", "BF16", "F32", "F64")
 
 # Where each size is read, as (tensor, dimension).
@@ -31,55 +33,80 @@ BLOCKS = "connector.perceiver_blocks."
 def read_config(header):
     """ConnectorConfig of a connector file's header; num_heads from metadata ("num_heads" or "heads"), else 8.
 
-    Raises ELLAError, naming what the file is where that can be told, when it is no connector.
+    Raises ELLAError, naming what the file is where that can be told, when it is no connector or states sizes that no
+    connector has.
     """
-    name = os.path.basename(header.path)
+    name = file_name(header.path)
     if not any(key.startswith(BLOCKS) for key in header.shapes):
-        kind = (
-            kind_of(header.shapes)
-            or f"not an ELLA connector (its tensors are {', '.join(sorted(header.shapes)[:2]) or 'none'} ...)"
-        )
+        names = ", ".join(map(quoted, sorted(header.shapes)[:2])) or "none"
+        kind = kind_of(header.shapes) or f"not an ELLA connector (its tensors are {names} ...)"
         raise ELLAError(f"{name} is {kind}, where an ELLA connector is expected; {GET_ANOTHER}.")
-    sizes = {}
-    for size, (key, dimension) in SIZES.items():
-        shape = header.shapes.get(key)
-        if shape is None:
-            raise ELLAError(
-                f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_ANOTHER}."
-            )
-        if len(shape) != 2:
-            raise ELLAError(f"{name} has {key} of shape {shape} where two dimensions are expected; {GET_ANOTHER}.")
-        sizes[size] = shape[dimension]
-    blocks = {key[len(BLOCKS) :].split(".")[0] for key in header.shapes if key.startswith(BLOCKS)}
-    depth = 1 + max((int(block) for block in blocks if block.isdecimal()), default=0)
-    heads = header.metadata.get("num_heads", header.metadata.get("heads", DEFAULT_HEADS))
-    if not str(heads).isdecimal() or int(heads) == 0 or sizes["width"] % int(heads):
+    sizes = {size: read_size(name, header.shapes, *place) for size, place in SIZES.items()}
+    if sizes["time_channels"] % 2:
         raise ELLAError(
-            f"{name} states {heads} attention heads, which do not divide its width {sizes['width']}; correct num_heads "
+            f"{name} reads a sinusoid of {sizes['time_channels']} channels, where an even number is expected; "
+            f"{GET_ANOTHER}."
+        )
+    depth = max(count_blocks(header.shapes, BLOCKS), 1)  # without block 0, its tensors are what the file lacks
+    if depth > MOST_BLOCKS:
+        raise ELLAError(f"{name} has {depth} blocks, where at most {MOST_BLOCKS} are expected; {GET_ANOTHER}.")
+    return ConnectorConfig(depth=depth, num_heads=read_heads(name, header.metadata, sizes["width"]), **sizes)
+
+
+def read_size(name, shapes, key, dimension):
+    """One size of a connector, from a dimension of the matrix `key`; `name` is that of the file, for messages."""
+    shape = shapes.get(key)
+    if shape is None:
+        raise ELLAError(
+            f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_ANOTHER}."
+        )
+    if len(shape) != 2:
+        raise ELLAError(f"{name} has {key} of shape {quoted(shape)} where two dimensions are expected; {GET_ANOTHER}.")
+    if not 1 <= shape[dimension] <= LARGEST_SIZE:
+        raise ELLAError(
+            f"{name} has {key} of shape {quoted(shape)} where sizes from 1 to {LARGEST_SIZE} are expected; "
+            f"{GET_ANOTHER}."
+        )
+    return shape[dimension]
+
+
+def read_heads(name, metadata, width):
+    """The number of attention heads that the metadata states, else 8; ELLAError where they don't divide the width."""
+    heads = metadata.get("num_heads", metadata.get("heads", str(DEFAULT_HEADS)))
+    is_size = heads.isascii() and heads.isdecimal() and len(heads) <= len(str(LARGEST_SIZE))
+    if not is_size or int(heads) == 0 or width % int(heads):
+        raise ELLAError(
+            f"{name} states {quoted(heads)} attention heads, which do not divide its width {width}; correct num_heads "
             f"in its metadata or {GET_ANOTHER}."
         )
-    return ConnectorConfig(depth=depth, num_heads=int(heads), **sizes)
+    return int(heads)
+
+
+def expected_shapes(config):
+    """The tensors of a connector of these sizes, name -> shape; a network of two blocks tells those of any depth."""
+    with torch.device("meta"):
+        two = TimestepAwareSemanticConnector(replace(config, depth=2)).state_dict()
+    return BlockShapes({key: tuple(tensor.shape) for key, tensor in two.items()}, BLOCKS, config.depth)
 
 
 def check_tensors(header, expected):
-    """Raises ELLAError unless the file has exactly the tensors of `expected` (name -> tensor) in their shapes."""
-    name = os.path.basename(header.path)
-    missing = [key for key in expected if key not in header.shapes]
+    """Raises ELLAError unless the file has exactly the tensors of `expected` (name -> shape) in their shapes."""
+    name = file_name(header.path)
     extra = [key for key in header.shapes if key not in expected]
+    missing = len(expected) - (len(header.shapes) - len(extra))
     if missing or extra:
         found = []
         if missing:
-            found.append(
-                f"lacks {len(missing)} of the {len(expected)} tensors of such a connector (first: {missing[0]})"
-            )
+            first = next(key for key in expected if key not in header.shapes)
+            found.append(f"lacks {missing} of the {len(expected)} tensors expected (first: {first})")
         if extra:
-            found.append(f"has {len(extra)} tensors too many (first: {extra[0]})")
+            found.append(f"has {len(extra)} tensors too many (first: {quoted(extra[0])})")
         raise ELLAError(f"{name} {' and '.join(found)}; download it again or {GET_ANOTHER}.")
-    for key, tensor in expected.items():
-        if header.shapes[key] != tuple(tensor.shape):
+    for key, shape in expected.items():
+        if header.shapes[key] != shape:
             raise ELLAError(
-                f"{name} has {key} of shape {header.shapes[key]} where {tuple(tensor.shape)} is expected; download it "
-                f"again or {GET_ANOTHER}."
+                f"{name} has {key} of shape {quoted(header.shapes[key])} where {shape} is expected; download it again "
+                f"or {GET_ANOTHER}."
             )
         if header.dtypes[key] not in DTYPES:
             raise ELLAError(
@@ -91,8 +118,7 @@ def check_tensors(header, expected):
 def check_connector(header):
     """ConnectorConfig of a header with exactly a connector's tensors; raises ELLAError for any other."""
     config = read_config(header)
-    with torch.device("meta"):
-        check_tensors(header, TimestepAwareSemanticConnector(config).state_dict())
+    check_tensors(header, expected_shapes(config))
     return config
 
 
@@ -112,7 +138,7 @@ def load_connector(path, operations=torch.nn):
     for key, weight in weights.items():
         if not weight.isfinite().all():
             raise ELLAError(
-                f"{os.path.basename(header.path)} holds values that are not finite in {key}, so every picture would be "
+                f"{file_name(header.path)} holds values that are not finite in {key}, so every picture would be "
                 f"black; download it again or {GET_ANOTHER}."
             )
     connector.load_state_dict(weights, strict=True, assign=True)
