@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import host  # noqa: E402
-import import_cost  # noqa: E402
+import host
+import import_cost
 
 
 def sampling_rows(options, folder):

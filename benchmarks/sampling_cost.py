@@ -50,7 +50,7 @@ def connector_calls(model, ella):
     """Forwards of the connector in a run of 20 steps at cfg 7, against one call for each step and prompt."""
     ours, _ = pair(model, ella)
     calls = []
-    handle = ella.model.connector.register_forward_hook(lambda *_: calls.append(1))
+    handle = ella.model.connector.register_forward_hook(lambda *_, calls=calls: calls.append(1))
     host.sample(*ours, 64, steps=20)
     handle.remove()
     return compare.row("connector forwards per run", "a call for each step and prompt", [(len(calls), 40)], "calls")
@@ -69,7 +69,7 @@ def added_time(model, ella, size, batch, steps, rounds):
 
 
 def timed_in_patch(model):
-    """Clone of an ELLA MODEL, and the (seconds in the patch, seconds in the host's call inside it) of its evaluations."""
+    """Clone of an ELLA MODEL, and of each evaluation (seconds in the patch, seconds in the host's call inside)."""
     from ella_core.host.sampler_patch import KEY, set_timestep_tokens
 
     model = model.clone()
@@ -189,7 +189,7 @@ def images_at_once(model, ella):
     counts = []
     for batch in (16, 1):
         calls = []
-        handle = ella.model.connector.register_forward_hook(lambda *_: calls.append(1))
+        handle = ella.model.connector.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         host.sample(*ours, 64, batch=batch, steps=8)
         handle.remove()
         counts.append(len(calls))

@@ -16,7 +16,7 @@ def is_ui(workflow):
 
 
 def check_form(workflow):
-    """Raises WorkflowError for what can't be edited: old nodes inside subgraphs and group nodes, other forms of links."""
+    """Raises WorkflowError for what can't be edited: old nodes inside subgraphs and group nodes, other link forms."""
     if not all(isinstance(link, list) and len(link) >= 6 for link in workflow["links"]):
         raise WorkflowError(
             "The workflow's links are in another form than version 0.4 of the format, which this command reads; open "

@@ -7,9 +7,9 @@ import struct
 import zlib
 from pathlib import Path
 
-from .errors import WorkflowError
 from .api_graph import APIGraph, is_api
 from .convert import convert
+from .errors import WorkflowError
 from .ui_graph import UIGraph, is_ui
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 import websocket
 
-# ComfyUI's main.py, ended when the pipe on its standard input closes: whatever ends the process that started it closes it.
+# ComfyUI's main.py, ended when the pipe on its standard input closes, which the end of whoever started it does as well.
 MAIN = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
@@ -110,7 +110,7 @@ class ComfyUIServer:
         return history
 
     def run(self, prompt, workflow=None, seconds=600):
-        """Queues an API prompt and returns its history. Raises ServerError where it is refused, fails or takes longer."""
+        """Queues an API prompt and returns its history. Raises ServerError where it is refused, fails or is late."""
         history = self.finished(self.queue(prompt, workflow), seconds)
         for kind, data in history["status"]["messages"]:
             _check(kind, data, prompt)

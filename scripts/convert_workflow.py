@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from old_workflows.errors import WorkflowError  # noqa: E402
-from old_workflows.workflow_file import convert_file  # noqa: E402
+from old_workflows.errors import WorkflowError
+from old_workflows.workflow_file import convert_file
 
 
 def main():

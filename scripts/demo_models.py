@@ -25,8 +25,9 @@ def choose_models(workflow, directory, comfyui, say):
     `directory` is the user's folder of models or None; `say` takes each remark. ComfyUI is in this process by then.
     """
     import folder_paths
-    from ella_core.host.model_folders import EXTENSIONS, register_model_folders
     from utils.extra_config import load_extra_path_config
+
+    from ella_core.host.model_folders import EXTENSIONS, register_model_folders
 
     wanted = {node["type"]: node["properties"]["models"][0] for node in workflow["nodes"] if node["type"] in KINDS}
     if directory is not None:
@@ -60,6 +61,7 @@ def choose_models(workflow, directory, comfyui, say):
 def _listed_names():
     """The names that each loader node would offer, by the host's present model folders."""
     import folder_paths
+
     from ella_core.host.model_folders import connector_names, encoder_paths
 
     return {

@@ -17,7 +17,7 @@ def load_by_path(name, path):
 
 
 def import_host(comfyui, cpu=True):
-    """Makes ComfyUI's modules importable here, on the CPU or its GPU, and the pack's core as `ella_core`, which returns.
+    """Makes ComfyUI's modules importable here, on the CPU or its GPU, and the pack's core as `ella_core`; returns that.
 
     Comes before any import of ComfyUI's: they choose their device when they are imported.
     """

@@ -2,8 +2,8 @@
 
     python scripts/random_models.py COMFYUI FOLDER
 
-writes into FOLDER what workflows/ELLA text to image.json asks for, in the host's folder names. Their pictures show that the
-machinery works, not what ELLA draws.
+writes into FOLDER what workflows/ELLA text to image.json asks for, in the host's folder names. Their pictures show that
+the machinery works, not what ELLA draws.
 """
 
 import os

@@ -24,7 +24,9 @@ def test_a_template_opens_with_every_node_and_wire(page, screenshot, name):
     assert sorted(kind for kind, _ in nodes) == sorted(node["type"] for node in graph["nodes"])
     assert not any(errors for _, errors in nodes)
     missing = page.evaluate(
-        "() => window.app.graph.nodes.filter(n => !window.LiteGraph.registered_node_types[n.type] && !['MarkdownNote','Note'].includes(n.type)).map(n => n.type)"
+        """() => window.app.graph.nodes.map(node => node.type).filter(
+            type => !window.LiteGraph.registered_node_types[type] && !['MarkdownNote', 'Note'].includes(type)
+        )"""
     )
     assert missing == []
     assert page.evaluate("() => [...window.app.graph.links.values()].length") == len(graph["links"])

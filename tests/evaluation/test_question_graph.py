@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from evaluation.errors import EvaluationError
 from evaluation.scores import score_answers
 from evaluation.scores.answers import by_question

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from evaluation.errors import EvaluationError
 from evaluation.scores import RULES, score_answers
 from evaluation.scores.answers import Answer

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from evaluation.errors import EvaluationError
 from evaluation.suites import NAMES, load_suite
 from evaluation.suites.question_csv import git_blob_hash

@@ -36,7 +36,6 @@ import random_models  # noqa: E402
 from in_process_host import load_by_path  # noqa: E402
 from sampling import PROMPT, brute_force  # noqa: E402
 
-
 plain_core = load_by_path("plain_ella_core", REPO / "ella_core" / "__init__.py")
 
 
@@ -143,7 +142,7 @@ def t5(host, model_files):
 
 @pytest.fixture(scope="session")
 def oracle(model_files):
-    """The connector in float64, loaded by the core without a host; tests/unit compares it with the paper's own tokens."""
+    """The connector in float64, loaded by the core without a host; tests/unit compares it with the paper's tokens."""
     return plain_core.load_connector(model_files / "ella/tiny.safetensors").double()
 
 

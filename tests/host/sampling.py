@@ -29,7 +29,7 @@ def record_context(model):
 
 
 def assert_exact(seen, connector, *prompts):
-    """Every recorded context begins with the connector's tokens of one of the prompts at the evaluation's own timestep."""
+    """Every recorded context begins with the connector's tokens of one of the prompts at its own timestep."""
     assert seen
     for timestep, context in seen:
         expected = [connector(prompt.to(connector.connector.latents), torch.tensor([timestep])) for prompt in prompts]

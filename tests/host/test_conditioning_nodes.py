@@ -1,4 +1,4 @@
-"""Core's conditioning nodes before and after Apply ELLA, against a UNet that calls the connector in every evaluation."""
+"""Core's conditioning nodes before and after Apply ELLA, against a UNet that calls the connector each time."""
 
 import pytest
 import torch

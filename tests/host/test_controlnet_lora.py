@@ -96,10 +96,8 @@ def lora(model_files, checkpoint):
 
 def ella_and_clip(host, model, ella, text_states, clip):
     words = host.run("CLIPTextEncode", clip=clip, text="trigger words")[0]
-    return host.run(
-        "ELLAApplyConditioning",
-        model=model, ella=ella, positive=text_states[0], negative=text_states[1], clip_positive=words, clip_negative=words,
-    )  # fmt: skip
+    texts = {"positive": text_states[0], "negative": text_states[1], "clip_positive": words, "clip_negative": words}
+    return host.run("ELLAApplyConditioning", model=model, ella=ella, **texts)
 
 
 def contexts(host, patched, positive, negative):

@@ -1,4 +1,4 @@
-"""Guiders and model patches on an ELLA model: they run, the timesteps stay exact, and the order of patching is irrelevant."""
+"""Guiders and model patches on an ELLA model: they run, timesteps stay exact, the order of patching is irrelevant."""
 
 import pytest
 import torch

@@ -178,7 +178,7 @@ def test_another_language_model(host, model, ella, text_states, width):
     other = [[torch.zeros(1, 9, width), options]]
     fails(
         host,
-        f"negative of Apply ELLA is {width} wide, as from another language model, and tiny.safetensors reads .* width 32",
+        f"negative of Apply ELLA is {width} wide, as from another language model, and tiny.safetensors reads .* 32",
         "ELLAApplyConditioning",
         model=model,
         ella=ella,

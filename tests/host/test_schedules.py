@@ -117,7 +117,7 @@ def record_sigmas(model):
 
 
 def nearest_step(sigma):
-    """The step of Stable Diffusion's own schedule (linear betas in their square roots) whose sigma is nearest in log."""
+    """The step of Stable Diffusion's schedule (linear betas in their square roots) whose sigma is nearest in log."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, dim=0)
     sigmas = ((1 - alphas) / alphas).sqrt()

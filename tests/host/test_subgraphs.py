@@ -1,4 +1,4 @@
-"""The subgraph blueprint: the host serves it, its parts fit together, and it draws what its nodes draw by themselves."""
+"""The subgraph blueprint: the host serves it, its parts fit together, and it draws what its nodes draw alone."""
 
 import copy
 import json

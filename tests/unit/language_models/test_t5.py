@@ -1,4 +1,4 @@
-"""The text encoder against transformers in float16 (tests/data/t5_overflow), a T5 built so that float32 gives other states."""
+"""The text encoder against transformers in float16 (tests/data/t5_overflow), whose float32 states are others."""
 
 import json
 import shutil
