@@ -1,7 +1,5 @@
 """Which version of the pack this is."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

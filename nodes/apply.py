@@ -3,7 +3,10 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..ella_core.host.apply import apply_ella
 from .schema import ELLA, io
 
-NO_NEGATIVE = "The negative output of Apply ELLA is wired, but nothing is wired to its negative or clip_negative input; wire an ELLA Text Encode (its prompt may be empty) to negative."
+NO_NEGATIVE = (
+    "The negative output of Apply ELLA is wired, but nothing is wired to its negative or clip_negative input; wire an "
+    "ELLA Text Encode (its prompt may be empty) to negative."
+)
 
 
 class ELLAApplyConditioning(io.ComfyNode):
@@ -13,7 +16,8 @@ class ELLAApplyConditioning(io.ComfyNode):
             node_id="ELLAApplyConditioning",
             display_name="Apply ELLA",
             category="model/conditioning",
-            description="Gives the model ELLA's tokens for the prompts, new ones at every denoising step. Works with every sampler and scheduler; no steps or sigmas to wire.",
+            description="Gives the model ELLA's tokens for the prompts, new ones at every denoising step. Works "
+            "with every sampler and scheduler; no steps or sigmas to wire.",
             search_aliases=["ella", "apply ella", "long prompt", "dense prompt", "prompt following", "t5"],
             inputs=[
                 io.Model.Input(
@@ -27,12 +31,14 @@ class ELLAApplyConditioning(io.ComfyNode):
                 io.Conditioning.Input(
                     "clip_positive",
                     optional=True,
-                    tooltip="A CLIP Text Encode whose tokens are added to the positive ones: LoRA trigger words, embeddings, styles.",
+                    tooltip="A CLIP Text Encode whose tokens are added to the positive ones: LoRA trigger words, "
+                    "embeddings, styles.",
                 ),
                 io.Conditioning.Input(
                     "clip_negative",
                     optional=True,
-                    tooltip="A CLIP Text Encode whose tokens are added to the negative ones. Alone, it is the negative.",
+                    tooltip="A CLIP Text Encode whose tokens are added to the negative ones. Alone, it is the "
+                    "negative.",
                 ),
             ],
             outputs=[

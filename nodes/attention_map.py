@@ -1,5 +1,5 @@
 from ..ella_core.host.attention_map import map_attention
-from .schema import ELLA, io
+from .schema import ELLA, io, max_length_input
 
 
 class ELLAAttentionMap(io.ComfyNode):
@@ -9,25 +9,21 @@ class ELLAAttentionMap(io.ComfyNode):
             node_id="ELLAAttentionMap",
             display_name="ELLA Attention Map",
             category="model/conditioning",
-            description="Shows what ELLA reads: how much the connector attends to each word of a prompt, from noise to picture.",
+            description="Shows what ELLA reads: how much the connector attends to each word of a prompt, from noise"
+            " to picture.",
             search_aliases=["ella", "attention map", "heatmap", "what ella reads", "debug prompt", "t5"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The language model from Load ELLA Text Encoder."),
                 ELLA.Input("ella", tooltip="The connector from Load ELLA."),
                 io.String.Input("text", multiline=True, dynamic_prompts=True, tooltip="The prompt to look at."),
-                io.Int.Input(
-                    "max_length",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Number of tokens, as in ELLA Text Encode. 0 takes as many as the prompt has.",
-                ),
+                max_length_input(),
                 io.Int.Input(
                     "steps",
                     default=20,
                     min=2,
                     max=100,
-                    tooltip="Number of timesteps to look at, evenly from 999 (noise) to 0 (picture). They need not be the sampler's.",
+                    tooltip="Number of timesteps to look at, evenly from 999 (noise) to 0 (picture). They need not "
+                    "be the sampler's.",
                 ),
                 io.String.Input(
                     "blocks",

@@ -12,7 +12,8 @@ class ELLADiagnose(io.ComfyNode):
             node_id="ELLADiagnose",
             display_name="ELLA Diagnose",
             category="utilities",
-            description="Checks ELLA's files, folders, versions and devices, and writes a page to read and to paste into an issue. It holds no personal paths.",
+            description="Checks ELLA's files, folders, versions and devices, and writes a page to read and to paste"
+            " into an issue. It holds no personal paths.",
             search_aliases=["ella", "diagnose", "ella debug", "ella help", "ella check", "troubleshoot"],
             inputs=[
                 ELLA.Input(

@@ -3,6 +3,7 @@ from ..ella_core.host.clip import load_clip
 from ..ella_core.host.connector_model import load_connector_model
 from ..ella_core.host.model_folders import connector_names, connector_path, encoder_path, encoder_paths
 from ..ella_core.host.remembering_clip import remembering_clip
+from ..ella_core.released import CONNECTOR
 from .schema import ELLA, io
 
 
@@ -22,14 +23,16 @@ class LoadELLA(io.ComfyNode):
             node_id="LoadELLA",
             display_name="Load ELLA",
             category="model/loaders",
-            description="Loads ELLA's connector, the small network that turns what a language model read into tokens for a Stable Diffusion UNet.",
+            description="Loads ELLA's connector, the small network that turns what a language model read into "
+            "tokens for a Stable Diffusion UNet.",
             search_aliases=["ella", "ella loader", "connector", "long prompt", "dense prompt", "prompt following"],
             inputs=[
                 io.Combo.Input(
                     "ella_name",
                     options=connector_names(),
                     display_name="ella_name",
-                    tooltip="The connector file, from the model folder 'ella': for Stable Diffusion 1.5 it is ella-sd1.5-tsc-t5xl.safetensors.",
+                    tooltip="The connector file, from the model folder 'ella': for Stable Diffusion 1.5 it is "
+                    f"{CONNECTOR.name}.",
                 ),
             ],
             outputs=[ELLA.Output(display_name="ELLA", tooltip="The connector, for Apply ELLA.")],
@@ -51,21 +54,24 @@ class LoadELLATextEncoder(io.ComfyNode):
             node_id="LoadELLATextEncoder",
             display_name="Load ELLA Text Encoder",
             category="model/loaders",
-            description="Loads the language model that reads the prompt for ELLA (FLAN-T5-XL), in float16 as the connector was trained with.",
+            description="Loads the language model that reads the prompt for ELLA (FLAN-T5-XL), in float16 as the "
+            "connector was trained with.",
             search_aliases=["ella", "t5", "flan-t5", "text encoder", "t5 loader", "long prompt"],
             inputs=[
                 io.Combo.Input(
                     "text_encoder_name",
                     options=sorted(encoder_paths()),
                     display_name="text_encoder_name",
-                    tooltip="The language model, a folder or a single .safetensors file from the model folders 'ella_encoder' and 'text_encoders'.",
+                    tooltip="The language model, a folder or a single .safetensors file from the model folders "
+                    "'ella_encoder' and 'text_encoders'.",
                 ),
                 io.Boolean.Input(
                     "prompt_cache",
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Keeps on disk what was read of each prompt (256 MB at most), so that a workflow opened again samples without loading the language model.",
+                    tooltip="Keeps on disk what was read of each prompt (256 MB at most), so that a workflow opened"
+                    " again samples without loading the language model.",
                 ),
             ],
             outputs=[io.Clip.Output(tooltip="The language model, for ELLA Text Encode or any node that takes a CLIP.")],

@@ -1,5 +1,7 @@
-"""Earlier nodes that one node of this pack replaces, for the host's "Replace" button: those of TencentQQGYLab/ComfyUI-ELLA,
-and this pack's own T5TextEncode, whose id belongs to city96/ComfyUI_ExtraModels as well.
+"""Earlier nodes that one node of this pack replaces, for the host's "Replace" button.
+
+They are those of TencentQQGYLab/ComfyUI-ELLA, and this pack's own T5TextEncode, whose id belongs to
+city96/ComfyUI_ExtraModels as well.
 
 A replacement stands alone, so only what keeps its meaning whatever it is wired to is here. SetEllaTimesteps,
 EllaEncode, EllaTextEncode and the nodes that combine embeds need the MODEL or their neighbours, LoadElla of

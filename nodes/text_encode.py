@@ -1,5 +1,5 @@
 from ..ella_core.host.remembering_clip import encode_prompt
-from .schema import io
+from .schema import io, max_length_input
 
 
 class T5TextEncode(io.ComfyNode):
@@ -19,13 +19,7 @@ class T5TextEncode(io.ComfyNode):
                     dynamic_prompts=True,
                     tooltip="The prompt, in whole sentences. (word:1.3) weighs a word as in CLIP prompts.",
                 ),
-                io.Int.Input(
-                    "max_length",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Number of tokens. 0 takes as many as the prompt has; 128 cuts and pads to 128 as in ELLA's training.",
-                ),
+                max_length_input(),
             ],
             outputs=[io.Conditioning.Output(tooltip="What the language model read (text states), for Apply ELLA.")],
         )

@@ -1,6 +1,6 @@
 from ..ella_core.host.clip import prompt_pieces
 from ..ella_core.prompts.token_report import token_report
-from .schema import io
+from .schema import io, max_length_input
 from .shown_text import shown_text
 
 
@@ -11,18 +11,13 @@ class ELLATokenReport(io.ComfyNode):
             node_id="ELLATokenReport",
             display_name="ELLA Token Report",
             category="model/conditioning",
-            description="Shows the tokens that ELLA's language model makes of a prompt: their number, their weights, and what was cut.",
+            description="Shows the tokens that ELLA's language model makes of a prompt: their number, their "
+            "weights, and what was cut.",
             search_aliases=["ella", "token count", "count tokens", "prompt length", "tokenizer", "t5"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The language model from Load ELLA Text Encoder."),
                 io.String.Input("text", multiline=True, dynamic_prompts=True, tooltip="The prompt to look at."),
-                io.Int.Input(
-                    "max_length",
-                    default=0,
-                    min=0,
-                    max=4096,
-                    tooltip="Number of tokens, as in ELLA Text Encode. 0 takes as many as the prompt has.",
-                ),
+                max_length_input(),
             ],
             outputs=[io.String.Output(display_name="report", tooltip="The report, as the node shows it.")],
             hidden=[io.Hidden.unique_id],

@@ -1,7 +1,5 @@
 """Workflows in API format: {node id: {"class_type", "inputs"}}."""
 
-from __future__ import annotations
-
 from .graph import Graph, Input, Output
 
 

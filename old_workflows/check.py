@@ -1,7 +1,5 @@
 """What the converter refuses before it changes anything."""
 
-from __future__ import annotations
-
 from .errors import WorkflowError
 from .graph import REROUTE, Output
 from .new_nodes import APPLY

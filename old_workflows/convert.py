@@ -1,7 +1,5 @@
 """The rules in order: a graph of the earlier ELLA packs becomes one of this pack, and each change becomes a line."""
 
-from __future__ import annotations
-
 from .add_apply_nodes import add_applies, finish_replaced, groups_of, ignored_clip, pass_model_by
 from .check import check
 from .graph import REROUTE

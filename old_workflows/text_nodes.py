@@ -1,7 +1,5 @@
 """The old packs' loaders and prompts, each by the node of this pack that does the same."""
 
-from __future__ import annotations
-
 import re
 
 from .graph import Output

@@ -1,7 +1,5 @@
 """Workflows as ComfyUI's editor saves them: a list of nodes with places and slots, and a list of links."""
 
-from __future__ import annotations
-
 from .errors import WorkflowError
 from .graph import REROUTE, Graph, Input, Output
 from .old_nodes import OLD_NODES, OLD_WIDGETS

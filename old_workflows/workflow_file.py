@@ -1,7 +1,5 @@
 """Workflow files: JSON, and the PNG pictures into which ComfyUI writes the workflow that made them."""
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

@@ -1,11 +1,9 @@
 """The picture of an attention map: words from left to right, timesteps from noise (top) to picture (bottom)."""
 
-from __future__ import annotations
-
 import math
 
-import numpy as np
 import torch
+from einops import rearrange
 
 from ..errors import ELLAError
 
@@ -49,8 +47,9 @@ def plot_attention(values, timesteps, words, lines):
         widths = TextWidths(canvas.get_renderer())
         draw(figure, values[:, : len(drawn)].cpu().numpy(), timesteps, drawn, lines, widths)
         canvas.draw()
-        pixels = torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3])  # (height, 1024, 3) of 0..255
-    return pixels[None].float() / 255
+        pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
+    pixels = rearrange(pixels, "(height width rgba) -> 1 height width rgba", width=WIDTH, rgba=4)
+    return pixels[..., :3].float() / 255
 
 
 class TextWidths:

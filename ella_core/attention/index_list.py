@@ -1,7 +1,5 @@
 """A choice of blocks or heads as an artist writes it: "all", or numbers from 1 and ranges such as "1, 3-5"."""
 
-from __future__ import annotations
-
 import re
 
 from ..errors import ELLAError

@@ -1,7 +1,5 @@
 """What a connector file is: its sizes from tensors and metadata, and a strict load."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
@@ -10,12 +8,11 @@ from safetensors.torch import load_file
 from ..block_shapes import MOST_BLOCKS, BlockShapes, count_blocks
 from ..errors import ELLAError, file_name, quoted
 from ..file_kind import kind_of
+from ..released import GET_CONNECTOR
 from ..safetensors_file import read_header
 from .tsc import ConnectorConfig, TimestepAwareSemanticConnector
 
 DEFAULT_HEADS = 8  # of the released connector; the number of heads leaves no trace in the tensors
-RELEASED = "ella-sd1.5-tsc-t5xl.safetensors"
-GET_ANOTHER = f"use a connector such as {RELEASED} (huggingface.co/QQGYLab/ELLA)"
 LARGEST_SIZE = 65536  # of any dimension that a connector's sizes are read from
 DTYPES = ("F16", "BF16", "F32", "F64")
 
@@ -40,16 +37,16 @@ def read_config(header):
     if not any(key.startswith(BLOCKS) for key in header.shapes):
         names = ", ".join(map(quoted, sorted(header.shapes)[:2])) or "none"
         kind = kind_of(header.shapes) or f"not an ELLA connector (its tensors are {names} ...)"
-        raise ELLAError(f"{name} is {kind}, where an ELLA connector is expected; {GET_ANOTHER}.")
+        raise ELLAError(f"{name} is {kind}, where an ELLA connector is expected; {GET_CONNECTOR}.")
     sizes = {size: read_size(name, header.shapes, *place) for size, place in SIZES.items()}
     if sizes["time_channels"] % 2:
         raise ELLAError(
             f"{name} reads a sinusoid of {sizes['time_channels']} channels, where an even number is expected; "
-            f"{GET_ANOTHER}."
+            f"{GET_CONNECTOR}."
         )
     depth = max(count_blocks(header.shapes, BLOCKS), 1)  # without block 0, its tensors are what the file lacks
     if depth > MOST_BLOCKS:
-        raise ELLAError(f"{name} has {depth} blocks, where at most {MOST_BLOCKS} are expected; {GET_ANOTHER}.")
+        raise ELLAError(f"{name} has {depth} blocks, where at most {MOST_BLOCKS} are expected; {GET_CONNECTOR}.")
     return ConnectorConfig(depth=depth, num_heads=read_heads(name, header.metadata, sizes["width"]), **sizes)
 
 
@@ -58,14 +55,16 @@ def read_size(name, shapes, key, dimension):
     shape = shapes.get(key)
     if shape is None:
         raise ELLAError(
-            f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_ANOTHER}."
+            f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_CONNECTOR}."
         )
     if len(shape) != 2:
-        raise ELLAError(f"{name} has {key} of shape {quoted(shape)} where two dimensions are expected; {GET_ANOTHER}.")
+        raise ELLAError(
+            f"{name} has {key} of shape {quoted(shape)} where two dimensions are expected; {GET_CONNECTOR}."
+        )
     if not 1 <= shape[dimension] <= LARGEST_SIZE:
         raise ELLAError(
             f"{name} has {key} of shape {quoted(shape)} where sizes from 1 to {LARGEST_SIZE} are expected; "
-            f"{GET_ANOTHER}."
+            f"{GET_CONNECTOR}."
         )
     return shape[dimension]
 
@@ -77,7 +76,7 @@ def read_heads(name, metadata, width):
     if not is_size or int(heads) == 0 or width % int(heads):
         raise ELLAError(
             f"{name} states {quoted(heads)} attention heads, which do not divide its width {width}; correct num_heads "
-            f"in its metadata or {GET_ANOTHER}."
+            f"in its metadata or {GET_CONNECTOR}."
         )
     return int(heads)
 
@@ -101,12 +100,12 @@ def check_tensors(header, expected):
             found.append(f"lacks {missing} of the {len(expected)} tensors expected (first: {first})")
         if extra:
             found.append(f"has {len(extra)} tensors too many (first: {quoted(extra[0])})")
-        raise ELLAError(f"{name} {' and '.join(found)}; download it again or {GET_ANOTHER}.")
+        raise ELLAError(f"{name} {' and '.join(found)}; download it again or {GET_CONNECTOR}.")
     for key, shape in expected.items():
         if header.shapes[key] != shape:
             raise ELLAError(
                 f"{name} has {key} of shape {quoted(header.shapes[key])} where {shape} is expected; download it again "
-                f"or {GET_ANOTHER}."
+                f"or {GET_CONNECTOR}."
             )
         if header.dtypes[key] not in DTYPES:
             raise ELLAError(
@@ -139,7 +138,7 @@ def load_connector(path, operations=torch.nn):
         if not weight.isfinite().all():
             raise ELLAError(
                 f"{file_name(header.path)} holds values that are not finite in {key}, so every picture would be "
-                f"black; download it again or {GET_ANOTHER}."
+                f"black; download it again or {GET_CONNECTOR}."
             )
     connector.load_state_dict(weights, strict=True, assign=True)
     return connector.requires_grad_(False).eval()

@@ -19,7 +19,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ConnectorConfig:
-    """Sizes of a connector. The defaults are those of the released `ella-sd1.5-tsc-t5xl`."""
+    """Sizes of a connector. The defaults are those of the released one for Stable Diffusion 1.5."""
 
     width: int = 768  # of the tokens, the context width of the diffusion model
     depth: int = 6

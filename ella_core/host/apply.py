@@ -1,14 +1,12 @@
 """Apply ELLA: prompts and connector joined with a model."""
 
-from __future__ import annotations
-
 import comfy.model_management
 import comfy.utils
 import torch
 
 from ..errors import ELLAError
 from .conditioning import TEXT_STATES, TOKENS, TimestepTokens
-from .connector_model import connector_name
+from .connector_model import check_connector, check_text_dim
 from .sampler_patch import patch_model, remember_tokens
 
 MIDDLE_TIMESTEP = 500
@@ -22,6 +20,7 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     changed.
     Raises ELLAError where the model, the connector and the prompts don't fit each other.
     """
+    check_connector(ella, "Apply ELLA")
     model, connector_key = patch_model(model, ella)
     check_text_states(positive, "positive", ella)
     if negative is not None:
@@ -42,17 +41,11 @@ def check_text_states(conditioning, input_name, ella):
         conds = options.get("model_conds", {})
         if TOKENS in conds:
             raise ELLAError(
-                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire an ELLA Text Encode there, and use "
-                "one Apply ELLA per prompt."
+                f"{input_name} of Apply ELLA already went through an Apply ELLA; wire an ELLA Text Encode there, and "
+                "use one Apply ELLA per prompt."
             )
-        found = states.shape[-1]
-        if found != text_dim:
-            raise ELLAError(
-                f"{input_name} of Apply ELLA is {found} wide, "
-                f"{'as from another language model' if TEXT_STATES in conds else 'as from a CLIP'}, and "
-                f"{connector_name(ella)} reads text states of width {text_dim}; load the language model it was trained "
-                "with (FLAN-T5-XL has 2048) with Load ELLA Text Encoder."
-            )
+        kind = "text states" if TEXT_STATES in conds else "a CLIP's"
+        check_text_dim(ella, states.shape[-1], f"{input_name} of Apply ELLA is {kind},")
         # SDXL's CLIP is as wide as FLAN-T5-XL. Nodes that rebuild conditionings may drop the mark, not this width.
         if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
             raise ELLAError(
@@ -69,8 +62,8 @@ def pooled_width(options):
 def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=None):
     """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep.
 
-    `ella` is the connector's ModelPatcher, `connector_key` its name on the patched model. The tokens of `clip_conditioning`
-    are appended after the connector's. Raises ELLAError where the numbers of entries don't match.
+    `ella` is the connector's ModelPatcher, `connector_key` its name on the patched model. The tokens of
+    `clip_conditioning` are appended after the connector's. Raises ELLAError where the numbers of entries don't match.
     """
     entries = []
     for (states, options), (clip_tokens, clip_options) in pair_entries(conditioning, clip_conditioning):
@@ -137,7 +130,7 @@ def while_both(ella, clip):
 
 
 def middle_tokens(ella, text_states):
-    """Tokens (N, Q, W) float32 of text states at a middle timestep, what a node sees that looks at the entry's tensor."""
+    """Tokens (N, Q, W) float32 of text states at a middle timestep, what a node sees in the entry's tensor."""
     comfy.model_management.load_models_gpu([ella])
     device = ella.load_device
     timesteps = torch.tensor([MIDDLE_TIMESTEP], device=device)

@@ -1,7 +1,5 @@
 """The attention map of a prompt, read by the host's CLIP and a loaded connector."""
 
-from __future__ import annotations
-
 import comfy.model_management
 import comfy.utils
 import torch
@@ -11,7 +9,7 @@ from ..attention.attention_plot import plot_attention
 from ..attention.index_list import read_index_list, write_index_list
 from ..errors import ELLAError
 from .clip import prompt_pieces
-from .connector_model import connector_name
+from .connector_model import check_connector, check_text_dim, connector_name
 
 
 def map_attention(clip, ella, text, max_length, steps, blocks, heads):
@@ -20,17 +18,14 @@ def map_attention(clip, ella, text, max_length, steps, blocks, heads):
     `steps` is the number of timesteps, `blocks` and `heads` are choices as `read_index_list` reads them. Raises
     ELLAError for an empty prompt, for a choice that the connector doesn't have, and where the models don't fit.
     """
+    check_connector(ella, "ELLA Attention Map")
     connector = ella.model
     config, name = connector.config, connector_name(ella)
     chosen_blocks = read_index_list(blocks, config.depth, "blocks")
     chosen_heads = read_index_list(heads, config.num_heads, "heads")
     pieces = prompt_pieces(clip, text, max_length, "ELLA Attention Map")
     states = clip.encode_from_tokens(clip.tokenize(text, max_length=max_length))  # (1, T, text_dim)
-    if states.shape[-1] != config.text_dim:
-        raise ELLAError(
-            f"ELLA Attention Map got a language model with text states of width {states.shape[-1]}, and {name} reads "
-            f"text states of width {config.text_dim}; load the one it was trained with (FLAN-T5-XL has 2048)."
-        )
+    check_text_dim(ella, states.shape[-1], "The text states that ELLA Attention Map got are")
     comfy.model_management.load_models_gpu([ella])
     states = states.to(ella.load_device, torch.float32)
     timesteps = map_timesteps(steps)

@@ -1,7 +1,5 @@
 """The text encoder as a host CLIP object: every node that takes a CLIP works with it, prompt weights included."""
 
-from __future__ import annotations
-
 import os
 import re
 import weakref

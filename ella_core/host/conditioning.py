@@ -6,8 +6,6 @@ host calls their `process_cond` when it builds a batch, and the sampler patch ta
 was not applied, or whose model was not patched, can't pass unnoticed.
 """
 
-from __future__ import annotations
-
 import comfy.conds
 import torch
 

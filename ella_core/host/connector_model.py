@@ -1,7 +1,5 @@
 """The connector as a model of the host's: cast, moved, offloaded and freed by ComfyUI."""
 
-from __future__ import annotations
-
 import os
 
 import comfy.model_management
@@ -10,6 +8,9 @@ import comfy.ops
 import torch
 
 from ..connectors.connector_file import load_connector
+from ..connectors.tsc import ConnectorConfig
+from ..errors import ELLAError
+from ..released import LANGUAGE_MODEL, TEXT_DIM
 
 
 def load_connector_model(path, disable_dynamic=False):
@@ -34,6 +35,30 @@ def load_connector_model(path, disable_dynamic=False):
 def connector_name(patcher):
     """File name of a loaded connector, for messages."""
     return patcher.attachments["ella_name"]
+
+
+def is_connector(ella):
+    """Whether a value of type ELLA is this pack's: another pack may give its wires that name too."""
+    return isinstance(getattr(getattr(ella, "model", None), "config", None), ConnectorConfig)
+
+
+def check_connector(ella, node):
+    """Raises ELLAError for a value of type ELLA that is not this pack's; `node` is the name of the node that got it."""
+    if not is_connector(ella):
+        raise ELLAError(
+            f"{node} got an object of another pack ({type(ella).__name__}) at its input ella, where a connector is "
+            "expected; wire it from Load ELLA."
+        )
+
+
+def check_text_dim(ella, found, subject):
+    """Raises ELLAError unless text states of width `found` fit a connector; `subject` says whose they are."""
+    text_dim = ella.model.config.text_dim
+    if found != text_dim:
+        raise ELLAError(
+            f"{subject} {found} wide, and {connector_name(ella)} reads text states of width {text_dim}; load the "
+            f"language model it was trained with ({LANGUAGE_MODEL} has {TEXT_DIM}) with Load ELLA Text Encoder."
+        )
 
 
 def compute_dtype(model):

@@ -1,16 +1,15 @@
 """Where ComfyUI keeps ELLA's files: the model folders `ella`, `ella_encoder` and the host's own `text_encoders`."""
 
-from __future__ import annotations
-
 import os
 
 import folder_paths
 
 from ..errors import ELLAError
 from ..language_models.encoder_files import EXTENSIONS, config_prefixes
+from ..released import CONNECTOR, REPOSITORY, TEXT_ENCODER, TEXT_ENCODER_FOLDER
 
-CONNECTORS = "ella"
-ENCODERS = ("ella_encoder", "text_encoders")
+CONNECTORS = CONNECTOR.folder
+ENCODERS = ("ella_encoder", TEXT_ENCODER.folder)
 
 
 def register_model_folders():
@@ -32,8 +31,8 @@ def connector_path(name):
     path = folder_paths.get_full_path(CONNECTORS, name)
     if path is None:
         raise ELLAError(
-            f"{name} was not found in the model folder {CONNECTORS}; put ella-sd1.5-tsc-t5xl.safetensors "
-            f"(huggingface.co/QQGYLab/ELLA) into models/{CONNECTORS}, then choose it."
+            f"{name} was not found in the model folder {CONNECTORS}; put {CONNECTOR.name} ({REPOSITORY}) into "
+            f"models/{CONNECTOR.folder}, then choose it."
         )
     return path
 
@@ -61,7 +60,6 @@ def encoder_path(name):
     if path is None:
         raise ELLAError(
             f"{name} was not found in the model folders {' or '.join(ENCODERS)}; put the folder "
-            "models--google--flan-t5-xl--text_encoder (huggingface.co/QQGYLab/ELLA) or its model.safetensors there, "
-            "then choose it."
+            f"{TEXT_ENCODER_FOLDER} ({REPOSITORY}) or its model.safetensors there, then choose it."
         )
     return path

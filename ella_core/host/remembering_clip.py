@@ -1,7 +1,5 @@
 """A CLIP that remembers on disk what its text encoder read, and loads it only for a prompt that is new."""
 
-from __future__ import annotations
-
 import os
 
 import comfy.model_management
@@ -49,7 +47,7 @@ class RememberingCLIP(comfy.sd.CLIP):
 
 
 def remembering_clip(path):
-    """RememberingCLIP of the text encoder at `path`; its prompts lie in the host's user folder, which the web can't see.
+    """RememberingCLIP of the text encoder at `path`; its prompts lie in the host's user folder, hidden from the web.
 
     Raises ELLAError for files that are no text encoder, as loading it would.
     """

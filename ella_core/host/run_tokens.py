@@ -1,7 +1,5 @@
 """The tokens of one sampling run: computed once for its whole schedule, dropped with it."""
 
-from __future__ import annotations
-
 import torch
 
 MEMORY = 256 * 2**20  # bytes that a batch of timesteps may take beside the connector's weights

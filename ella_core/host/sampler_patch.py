@@ -5,8 +5,6 @@ them, on the main thread also when the host splits conditions over several GPUs.
 the run beforehand. What a run computes lies in the run's own model options and goes with them.
 """
 
-from __future__ import annotations
-
 import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP

@@ -1,6 +1,4 @@
-"""What other nodes did to ELLA's tokens between Apply ELLA and the sampler: kept, found or refused when a run begins."""
-
-from __future__ import annotations
+"""What other nodes did to ELLA's tokens after Apply ELLA: kept, found or refused when a run begins."""
 
 import torch
 

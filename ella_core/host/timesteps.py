@@ -1,7 +1,5 @@
 """Which training timestep a model evaluation is at, by the model's own sampling type."""
 
-from __future__ import annotations
-
 import comfy.model_sampling
 
 # Continuous types: their timestep() is a function of sigma, not a step of 0..999.

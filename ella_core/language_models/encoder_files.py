@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ELLAError
+from ..released import GET_TEXT_ENCODER
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -18,7 +19,6 @@ EXTENSIONS = (".safetensors", ".sft")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 # Names that also end in "_config.json" after a browser prefixed them with the folder's name.
 OTHER_CONFIGS = ("tokenizer_config.json", "generation_config.json", "preprocessor_config.json", "adapter_config.json")
-WHOLE_FOLDER = "download the whole folder models--google--flan-t5-xl--text_encoder from huggingface.co/QQGYLab/ELLA"
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,14 @@ def find_encoder_files(path):
         prefixes = config_prefixes(path)
         if not prefixes:
             raise ELLAError(
-                f"The folder {os.path.basename(path)} has no {CONFIG}; it is needed beside the weights: {WHOLE_FOLDER}."
+                f"The folder {os.path.basename(path)} has no {CONFIG}; it is needed beside the weights: "
+                f"{GET_TEXT_ENCODER}."
             )
         return folder_files(path, prefixes[0])
     folder, name = os.path.split(path)
     if name + "_" in config_prefixes(folder):
         return folder_files(folder, name + "_")
-    raise ELLAError(f"{path} does not exist; {WHOLE_FOLDER}.")
+    raise ELLAError(f"{path} does not exist; {GET_TEXT_ENCODER}.")
 
 
 def siblings(path):
@@ -105,7 +106,8 @@ def folder_files(folder, prefix):
     tokenizer = first_file(*(path for name in TOKENIZERS for path in named(name)))
     if tokenizer is None:
         raise ELLAError(
-            f"{prefix or os.path.basename(folder) + '/'} has neither tokenizer.json nor spiece.model; {WHOLE_FOLDER}."
+            f"{prefix or os.path.basename(folder) + '/'} has neither tokenizer.json nor spiece.model; "
+            f"{GET_TEXT_ENCODER}."
         )
     weights = first_file(*named(WEIGHTS))
     if weights is not None:
@@ -114,7 +116,7 @@ def folder_files(folder, prefix):
     if index is None:
         pickled = first_file(*named("pytorch_model.bin"), *named("pytorch_model.bin.index.json"))
         found = "only a pytorch_model.bin, which can run code when it is opened" if pickled else "no model.safetensors"
-        raise ELLAError(f"{prefix or os.path.basename(folder) + '/'} has {found}; {WHOLE_FOLDER}.")
+        raise ELLAError(f"{prefix or os.path.basename(folder) + '/'} has {found}; {GET_TEXT_ENCODER}.")
     with open(index, encoding="utf-8") as file:
         names = sorted(set(json.load(file)["weight_map"].values()))
     shards = [first_file(*named(name)) for name in names]

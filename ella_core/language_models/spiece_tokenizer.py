@@ -1,7 +1,5 @@
 """The tokenizer of a text encoder that comes with a spiece.model alone."""
 
-from __future__ import annotations
-
 from sentencepiece import SentencePieceProcessor
 
 

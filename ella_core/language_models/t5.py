@@ -5,8 +5,6 @@ float16 and transformers clamps them; the clamped states are what the connector 
 bfloat16 may take their place, on any device.
 """
 
-from __future__ import annotations
-
 import json
 import os
 
@@ -15,6 +13,7 @@ from safetensors import safe_open
 
 from ..errors import ELLAError, OtherModelError
 from ..file_kind import kind_of
+from ..released import LANGUAGE_MODEL, REPOSITORY, TEXT_ENCODER_FOLDER
 from ..safetensors_file import read_header
 from .encoder_files import find_encoder_files
 from .spiece_tokenizer import SentencePieceTokenizer
@@ -27,10 +26,7 @@ GATED, UNGATED = (
     "encoder.block.0.layer.1.DenseReluDense.wi_0.weight",
     "encoder.block.0.layer.1.DenseReluDense.wi.weight",
 )
-EXPECTED = (
-    "FLAN-T5-XL's encoder is expected (models--google--flan-t5-xl--text_encoder from huggingface.co/QQGYLab/ELLA)"
-)
-CONFIG_SIZES = ("d_model", "d_ff", "d_kv", "num_heads", "num_layers", "vocab_size", "is_gated_act")
+EXPECTED = f"{LANGUAGE_MODEL}'s encoder is expected ({TEXT_ENCODER_FOLDER} from {REPOSITORY})"
 
 
 class TextEncoder(torch.nn.Module):

@@ -4,8 +4,6 @@ Each prompt is a safetensors file named by the hash of everything its text state
 at all, and any number of processes may share a folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -75,7 +73,7 @@ class PromptCache:
             logging.warning(f"ELLA's prompt cache could not be written ({error}); prompts are read anew instead.")
 
     def trim(self):
-        """Removes the entries not asked for the longest beyond the limit, and what a killed process left half-written."""
+        """Removes the entries not asked for the longest beyond the limit, and what a killed process left."""
         entries = []
         with os.scandir(self.folder) as files:
             for file in files:

@@ -1,7 +1,5 @@
 """What the language model reads of a prompt, as text for an artist: tokens, weights, and what was cut."""
 
-from __future__ import annotations
-
 from .prompt_words import end_of, words_of
 
 

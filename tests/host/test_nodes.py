@@ -264,3 +264,17 @@ def test_loaded_models_can_be_loaded_again_by_the_host(host, ella, t5):
             assert fresh.model is not patcher.model
             expected = patcher.model.state_dict()
             assert all(torch.equal(weight, expected[key]) for key, weight in fresh.model.state_dict().items())
+
+
+class ForeignELLA:
+    """What another pack may put on a wire of type ELLA: a network of its own, without a patcher."""
+
+
+@pytest.mark.parametrize("node_id", ["ELLAApplyConditioning", "ELLAAttentionMap"])
+def test_a_wire_of_type_ella_from_another_pack(host, model, t5, text_states, node_id):
+    inputs = {
+        "ELLAApplyConditioning": {"model": model, "positive": text_states[0]},
+        "ELLAAttentionMap": {"clip": t5, "text": "fox", "max_length": 0, "steps": 2, "blocks": "all", "heads": "all"},
+    }
+    with pytest.raises(ValueError, match=r"got an object of another pack \(ForeignELLA\) .* wire it from Load ELLA"):
+        host.run(node_id, ella=ForeignELLA(), **inputs[node_id])

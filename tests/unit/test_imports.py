@@ -4,6 +4,7 @@ old_workflows imports the standard library alone; Diagnose reads from it which n
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ HOST = {
     "execution",
     "server",
 }
-CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib", "numpy"}
+CORE_LIBRARIES = {"torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib"}
 HOST_ROOMS = {"", "nodes", "ella_core.host", "ella_core.host.diagnose"}
 ROOMS = {"connectors", "language_models", "prompts", "attention"}
 # Which rooms a room may import, itself apart; "ella_core" stands for the files at its root.
@@ -85,6 +86,13 @@ def test_imports_run_one_way(path):
     libraries = CORE_LIBRARIES if room != "old_workflows" else set()
     allowed = {"torch", "typing_extensions"} | HOST if room in HOST_ROOMS else libraries
     assert outside <= allowed, f"{outside - allowed} in {room or '__init__'}"
+
+
+def test_requirements_name_what_is_imported():
+    """All of it and nothing else, the host's own modules and typing_extensions, which its node API needs, apart."""
+    imported = set().union(*(imports_of(path)[0] for path in PACK)) - set(sys.stdlib_module_names)
+    lines = (REPO / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert imported - HOST - {"typing_extensions"} == {re.split("[<>=]", line)[0] for line in lines}
 
 
 def test_the_node_api_is_imported_in_one_module():

@@ -1,7 +1,5 @@
 """ELLA Diagnose: a page on this installation that can be pasted into an issue, without personal paths."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -18,11 +16,11 @@ from comfy.patcher_extension import WrappersMP
 import nodes
 
 from ....old_workflows.old_nodes import OLD_NODES
-from ...connectors.connector_file import RELEASED, ConnectorConfig
 from ...errors import ELLAError
 from ...pack_version import pack_version
+from ...released import CONNECTOR, REPOSITORY, TEXT_DIM, TEXT_ENCODER, TEXT_ENCODER_FOLDER
 from ..clip import NAME, ELLATokenizer
-from ..connector_model import compute_dtype, connector_name
+from ..connector_model import check_text_dim, compute_dtype, connector_name, is_connector
 from ..model_folders import CONNECTORS, ENCODERS
 from ..remembering_clip import RememberingCLIP
 from ..sampler_patch import KEY, check_model, context_dim_of
@@ -33,7 +31,6 @@ FOLDERS = (CONNECTORS, *ENCODERS)
 PACKAGES = ("torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib")
 # Of the host's options those that decide on precision, memory and speed; none of them holds a path.
 OPTIONS = re.compile(r"fp8|fp16|bf16|fp32|fp64|vram|gpu_only|^cpu|smart_memory|attention|directml|^fast$|deterministic")
-FLAN_T5_XL = 2048  # width of the text states that the released connector reads
 MOST_ENTRIES = 20
 LONGEST_LINE = 500
 
@@ -86,12 +83,14 @@ def one_line(text):
 def things_to_do(connectors, encoders, ella, clip, model):
     lines = list(attempt(misfits, ella, clip, model))
     if not any(entry.text_dim for entry in connectors):
-        lines.append(f"No connector: put {RELEASED} (134 MB, huggingface.co/QQGYLab/ELLA) into models/{CONNECTORS}.")
-    wanted = {entry.text_dim for entry in connectors if entry.text_dim} or {FLAN_T5_XL}
+        lines.append(
+            f"No connector: put {CONNECTOR.name} ({CONNECTOR.size}, {REPOSITORY}) into models/{CONNECTOR.folder}."
+        )
+    wanted = {entry.text_dim for entry in connectors if entry.text_dim} or {TEXT_DIM}
     if not any(entry.text_dim in wanted for entry in encoders):
         lines.append(
-            "No text encoder for the connector: put model.safetensors (2.5 GB) of the folder "
-            "models--google--flan-t5-xl--text_encoder (huggingface.co/QQGYLab/ELLA) into models/text_encoders."
+            f"No text encoder for the connector: put model.safetensors ({TEXT_ENCODER.size}) of the folder "
+            f"{TEXT_ENCODER_FOLDER} ({REPOSITORY}) into models/{TEXT_ENCODER.folder}."
         )
     others = files_not_listed()
     if others:
@@ -112,22 +111,18 @@ def misfits(ella, clip, model):
         lines.append("The wired ella does not come from this pack's Load ELLA; wire that one.")
     if clip is not None and not is_text_encoder(clip):
         lines.append("The wired clip does not come from Load ELLA Text Encoder; wire that one.")
+    checks = []
     if is_connector(ella) and model is not None:
+        checks.append(lambda: check_model(model, ella))
+    encoder = loaded_encoder(clip)
+    if is_connector(ella) and encoder is not None:
+        checks.append(lambda: check_text_dim(ella, encoder.text_dim, "The text states of the wired clip are"))
+    for check in checks:
         try:
-            check_model(model, ella)
+            check()
         except ELLAError as error:
             lines.append(str(error))
-    encoder = loaded_encoder(clip)
-    if is_connector(ella) and encoder is not None and encoder.text_dim != ella.model.config.text_dim:
-        lines.append(
-            f"The wired {connector_name(ella)} reads text states of width {ella.model.config.text_dim}, and the wired "
-            f"text encoder makes them {encoder.text_dim} wide; load the one it was trained with."
-        )
     return lines
-
-
-def is_connector(ella):
-    return isinstance(getattr(getattr(ella, "model", None), "config", None), ConnectorConfig)
 
 
 def is_text_encoder(clip):

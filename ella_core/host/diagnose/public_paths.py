@@ -1,7 +1,5 @@
 """Folders under names that others may read: where a user keeps things is nobody's business, and holds names."""
 
-from __future__ import annotations
-
 import os
 import re
 
