@@ -44,8 +44,8 @@ def check_text_states(conditioning, input_name, ella):
                 f"{input_name} of Apply ELLA already went through an Apply ELLA; wire an ELLA Text Encode there, and "
                 "use one Apply ELLA per prompt."
             )
-        kind = "text states" if TEXT_STATES in conds else "a CLIP's"
-        check_text_dim(ella, states.shape[-1], f"{input_name} of Apply ELLA is {kind},")
+        found, source = states.shape[-1], "another language model" if TEXT_STATES in conds else "a CLIP"
+        check_text_dim(ella, found, f"{input_name} of Apply ELLA is {found} wide, as from {source}")
         # SDXL's CLIP is as wide as FLAN-T5-XL. Nodes that rebuild conditionings may drop the mark, not this width.
         if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
             raise ELLAError(

@@ -25,7 +25,7 @@ def map_attention(clip, ella, text, max_length, steps, blocks, heads):
     chosen_heads = read_index_list(heads, config.num_heads, "heads")
     pieces = prompt_pieces(clip, text, max_length, "ELLA Attention Map")
     states = clip.encode_from_tokens(clip.tokenize(text, max_length=max_length))  # (1, T, text_dim)
-    check_text_dim(ella, states.shape[-1], "The text states that ELLA Attention Map got are")
+    check_text_dim(ella, states.shape[-1], f"ELLA Attention Map got text states of width {states.shape[-1]}")
     comfy.model_management.load_models_gpu([ella])
     states = states.to(ella.load_device, torch.float32)
     timesteps = map_timesteps(steps)

@@ -51,12 +51,12 @@ def check_connector(ella, node):
         )
 
 
-def check_text_dim(ella, found, subject):
-    """Raises ELLAError unless text states of width `found` fit a connector; `subject` says whose they are."""
+def check_text_dim(ella, found, statement):
+    """Raises ELLAError unless text states of width `found` fit a connector; `statement` says so and whose they are."""
     text_dim = ella.model.config.text_dim
     if found != text_dim:
         raise ELLAError(
-            f"{subject} {found} wide, and {connector_name(ella)} reads text states of width {text_dim}; load the "
+            f"{statement}, and {connector_name(ella)} reads text states of width {text_dim}; load the "
             f"language model it was trained with ({LANGUAGE_MODEL} has {TEXT_DIM}) with Load ELLA Text Encoder."
         )
 

@@ -116,7 +116,8 @@ def misfits(ella, clip, model):
         checks.append(lambda: check_model(model, ella))
     encoder = loaded_encoder(clip)
     if is_connector(ella) and encoder is not None:
-        checks.append(lambda: check_text_dim(ella, encoder.text_dim, "The text states of the wired clip are"))
+        statement = f"The wired text encoder makes text states of width {encoder.text_dim}"
+        checks.append(lambda: check_text_dim(ella, encoder.text_dim, statement))
     for check in checks:
         try:
             check()
