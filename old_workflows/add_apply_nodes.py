@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import WorkflowError
-from .graph import Input, Output
 from .new_nodes import APPLY
 from .old_nodes import DROPPED_NODES, SIGMA_ENCODE, TEXT_ENCODE
 from .old_wires import connector_of, prompt_of_embeds, required, uses_clip
-from .reach import reach_of
+from .wires import Input, Output
 
 
 @dataclass
 class Group:
     """Prompts that reach the same samplers: one Apply ELLA for each two of them."""
 
-    positives: list
-    negatives: list
-    samplers: list
+    positives: list = field(default_factory=list)
+    negatives: list = field(default_factory=list)
+    samplers: list = field(default_factory=list)
 
     @property
     def prompts(self):
@@ -43,61 +42,63 @@ def pass_model_by(graph, node):
 
 def patched_model(graph, node):
     """Whether an EllaApply without a schedule replaced the UNet's text itself, the old pack's first way."""
-    return not connector_of(graph, node).scheduled and "sigmas" not in graph.sources(node)
+    return connector_of(graph, node).schedule is None and "sigmas" not in graph.sources(node)
 
 
-def groups_of(graph, prompts):
-    """Groups of the prompts that are used, those that share a sampler together."""
-    groups = []
+def groups_of(reach, prompts):
+    """Groups of the prompts, those that share a sampler together."""
+    groups = {}
     for prompt in prompts:
-        if not graph.consumers(prompt.source):
-            continue
-        reach = reach_of(graph, prompt.source)
-        group = Group([], [prompt], reach.samplers) if reach.negative else Group([prompt], [], reach.samplers)
-        for other in [other for other in groups if set(other.samplers) & set(group.samplers)]:
-            groups.remove(other)
-            samplers = other.samplers + [node for node in group.samplers if node not in other.samplers]
-            group = Group(other.positives + group.positives, other.negatives + group.negatives, samplers)
-        groups.append(group)
-    return groups
+        group = groups.setdefault(reach.root(reach.graph.consumers(prompt.source)[0].node), Group())
+        (group.negatives if reach.is_negative(prompt) else group.positives).append(prompt)
+    for node in reach.samplers:
+        groups[reach.root(node)].samplers.append(node)
+    return list(groups.values())
 
 
 def pairs_of(group):
     """(positive, negative or None) for each Apply ELLA; a negative that is left over takes the positive's place."""
+    sides = {prompt.ella: ([], []) for prompt in group.prompts}
+    for side, prompts in enumerate((group.positives, group.negatives)):
+        for prompt in prompts:
+            sides[prompt.ella][side].append(prompt)
     pairs = []
-    for ella in dict.fromkeys(prompt.ella for prompt in group.prompts):
-        positives = [prompt for prompt in group.positives if prompt.ella == ella]
-        negatives = [prompt for prompt in group.negatives if prompt.ella == ella]
+    for positives, negatives in sides.values():
         positives += [negatives.pop() for _ in range((len(negatives) - len(positives) + 1) // 2)]
         pairs += zip(positives, negatives + [None] * (len(positives) - len(negatives)))
     return pairs
 
 
-def add_applies(graph, group):
+def add_applies(graph, group, ranks):
     """Puts Apply ELLA before the samplers of a group, once for each MODEL that they sample with."""
     readers = {prompt: graph.consumers(prompt.source) for prompt in group.prompts}
-    model_inputs = {end: graph.sources(node)[end.name] for node in group.samplers for end in graph.model_inputs(node)}
-    models = list(dict.fromkeys(model_inputs.values()))
-    model_of = {end.node: model for end, model in reversed(model_inputs.items())}
+    ends = {}  # MODEL -> the samplers' Inputs that it is wired to
+    for node in group.samplers:
+        for end in graph.model_inputs(node):
+            ends.setdefault(graph.wires.into(node)[end], []).append(end)
+    # The earliest first: what lies between is given its prompts, and a later MODEL may come from there.
+    models = sorted(ends, key=lambda model: ranks[model.node])
+    model_of = {end.node: model for model in reversed(models) for end in reversed(ends[model])}
     changes, outputs, places = [], {}, {prompt: place_of(graph, prompt) for prompt in group.prompts}
     for model in models:
         patched = model
+        fed = listed([graph.label(node) for node in dict.fromkeys(end.node for end in ends[model])])
         for positive, negative in pairs_of(group):
             node = graph.add(APPLY, apply_arguments(patched, positive, negative), *places[positive])
             places[positive] = (node, "below")
             patched = Output(node, 0)
             outputs |= {(model, positive): Output(node, 1), (model, negative): Output(node, 2)}
-            fed = ", ".join(
-                dict.fromkeys(graph.label(end.node) for end, before in model_inputs.items() if before == model)
-            )
             changes.append(f"{graph.label(node)} was added before {fed}, on the MODEL of {graph.label(model.node)}")
-        for end, before in model_inputs.items():
-            if before == model:
-                graph.join(patched, end)
-    for prompt, ends in readers.items():
-        for end in ends:
+        for end in ends[model]:
+            graph.join(patched, end)
+    for prompt, wired in readers.items():
+        for end in wired:
             graph.join(outputs[model_of.get(end.node, models[0]), prompt], end)
     return changes
+
+
+def listed(labels):
+    return ", ".join(labels if len(labels) < 4 else [*labels[:3], f"and {len(labels) - 3} more"])
 
 
 def apply_arguments(model, positive, negative):

@@ -19,6 +19,11 @@ class NodeKind:
     size: tuple[int, int] = (240, 150)
 
 
+# The name of the template to start from, in ComfyUI's template browser.
+TEMPLATE = "ELLA text to image"
+# The type that T5_TEXT_ENCODE had first; another pack has a node of this type with other inputs.
+EARLIER_T5_TEXT_ENCODE = "T5TextEncode"
+
 LOAD_ELLA = NodeKind(
     "LoadELLA", "ella", (), (("ella_name", "COMBO"),), (("ELLA", "ELLA"),), defaults=("",), size=(340, 80)
 )

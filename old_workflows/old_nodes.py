@@ -30,6 +30,15 @@ OLD_WIDGETS = {
     PAIR_LOADER: ("ella_model", "t5_model"),
     SIGMA_ENCODE: ("text", "sigma"),
 }
+# The titles that they have until a person writes another one.
+OLD_TITLES = {
+    CONNECTOR_LOADER: "Load ELLA Model",
+    ENCODER_LOADER: "Load T5 TextEncoder #ELLA",
+    T5_ENCODE: "T5 Text Encode #ELLA",
+    TEXT_ENCODE: "ELLA Text Encode",
+    PAIR_LOADER: "Load ELLA Model",
+    SIGMA_ENCODE: "ELLA Text Encode (Prompt)",
+}
 # What told the connector a schedule: inputs that have no counterpart any more.
 SCHEDULE_INPUTS = {
     SCHEDULE: ("model", "scheduler", "steps", "denoise", "sigmas"),
@@ -39,6 +48,7 @@ SCHEDULE_INPUTS = {
 }
 DROPPED_NODES = (SCHEDULE, ENCODE, *APPLIES, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS)
 OLD_NODES = (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, TEXT_ENCODE, PAIR_LOADER, SIGMA_ENCODE, *DROPPED_NODES)
+OUTPUTS = {kind: 1 for kind in OLD_NODES} | {kind: 3 for kind in APPLIES} | {TEXT_ENCODE: 2}
 # Their one output is of a type of the old packs' own, which nothing else reads.
 OWN_TYPES = (
     CONNECTOR_LOADER,
@@ -51,5 +61,15 @@ OWN_TYPES = (
     PAIR_LOADER,
 )
 DIFFUSERS_NODES = ("ella_model_loader", "ella_sampler", "ella_t5_embeds", "diffusers_model_loader", "diffusers_sampler")
+# Virtual nodes of rgthree's pack that switch whatever is wired to them on and off, and read nothing of it.
+SWITCHES = (
+    "Mute / Bypass Repeater (rgthree)",
+    "Mute / Bypass Relay (rgthree)",
+    "Node Collector (rgthree)",
+    "Fast Muter (rgthree)",
+    "Fast Bypasser (rgthree)",
+    "Fast Actions Button (rgthree)",
+    "Random Unmuter (rgthree)",
+)
 # They would blend or scale tokens, which change at every step here; Apply ELLA refuses that when the graph runs.
 BLENDS = ("ConditioningAverage", "ConditioningMultiply")

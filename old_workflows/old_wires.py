@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .errors import WorkflowError
-from .graph import Output
 from .new_nodes import LOAD_ELLA, LOAD_ENCODER, T5_TEXT_ENCODE
 from .old_nodes import (
     APPLIES,
@@ -21,16 +20,26 @@ from .old_nodes import (
     T5_ENCODE,
     TEXT_ENCODE,
 )
+from .wires import Output
 
 ACTIVE, NEVER = 0, 2
+EMBEDS, CLIP = "embeds", "clip"
+# What the nodes that give embeds read, the input that wins over the others last.
+EMBEDS_INPUTS = {
+    T5_TEXT_ENCODE.name: (),
+    T5_ENCODE: (("embeds", EMBEDS),),
+    CLIP_TO_EMBEDS: (("cond", CLIP),),
+    COMBINE_EMBEDS: (("embeds", EMBEDS), ("embeds_add", EMBEDS)),
+    **{kind: (("cond", CLIP), ("embeds", EMBEDS)) for kind in CLIP_AND_EMBEDS},
+}
 
 
 @dataclass(frozen=True)
 class Connector:
-    """The loader behind an ELLA wire, and whether a SetEllaTimesteps that is switched on lies between."""
+    """The loader behind an ELLA wire, and the SetEllaTimesteps between that told the schedule, None without one."""
 
     output: Output
-    scheduled: bool
+    schedule: int | str | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,8 @@ class Embeds:
 class Prompt:
     """What a conditioning of the old packs is made of; `source` is where it leaves them.
 
-    `ignored_clip` is a CLIP conditioning that was wired and that the old pack did not use.
+    `ignored_clip` is a CLIP conditioning that was wired and that the old pack did not use; `schedule` is the node that
+    told the connector its timesteps, None where it was asked at every step.
     """
 
     source: Output
@@ -53,6 +63,7 @@ class Prompt:
     text: Output
     clip: Output | None = None
     ignored_clip: Output | None = None
+    schedule: int | str | None = None
 
 
 def required(graph, node, name):
@@ -75,15 +86,16 @@ def not_understood(graph, node, name, wired):
 
 def connector_of(graph, node):
     """Connector behind the input `ella` of a node."""
-    scheduled = False
+    schedule = None
     wired = required(graph, node, "ella")
     while graph.kind(wired.node) == SCHEDULE:
-        scheduled = scheduled or graph.mode(wired.node) in (ACTIVE, NEVER)
+        if schedule is None and graph.mode(wired.node) in (ACTIVE, NEVER):
+            schedule = wired.node
         wired = required(graph, wired.node, "ella")
     loaders = (PAIR_LOADER,) if graph.kind(node) == SIGMA_ENCODE else (CONNECTOR_LOADER, LOAD_ELLA.name)
     if graph.kind(wired.node) not in loaders:
         raise not_understood(graph, node, "ella", wired)
-    return Connector(wired, scheduled)
+    return Connector(wired, schedule)
 
 
 def encoder_of(graph, node):
@@ -96,22 +108,24 @@ def encoder_of(graph, node):
 
 def embeds_of(graph, node, name):
     """Embeds behind an input. Where two inputs of a node hold the same part, the one counts that won there."""
-    wired = required(graph, node, name)
-    start, kind = wired.node, graph.kind(wired.node)
-    if kind == T5_TEXT_ENCODE.name:
-        return Embeds(wired, None)
-    if kind == T5_ENCODE:
-        before = embeds_of(graph, start, "embeds") if "embeds" in graph.sources(start) else Embeds(None, None)
-        return replace(before, text=wired)
-    if kind == CLIP_TO_EMBEDS:
-        return Embeds(None, required(graph, start, "cond"))
-    if kind in CLIP_AND_EMBEDS:
-        embeds = embeds_of(graph, start, "embeds")
-        return replace(embeds, clip=embeds.clip or required(graph, start, "cond"))
-    if kind == COMBINE_EMBEDS:
-        first, added = embeds_of(graph, start, "embeds"), embeds_of(graph, start, "embeds_add")
-        return Embeds(added.text or first.text, added.clip or first.clip)
-    raise not_understood(graph, node, name, wired)
+    text = clip = None
+    waiting, seen = [(EMBEDS, required(graph, node, name))], set()
+    while waiting:
+        kind_of_wire, wired = waiting.pop()
+        if (kind_of_wire, wired) in seen:
+            continue
+        seen.add((kind_of_wire, wired))
+        if kind_of_wire == CLIP:
+            clip = clip or wired
+            continue
+        kind = graph.kind(wired.node)
+        if kind not in EMBEDS_INPUTS:
+            raise not_understood(graph, node, name, wired)
+        if kind in (T5_ENCODE, T5_TEXT_ENCODE.name):
+            text = text or wired
+        if kind != T5_ENCODE or "embeds" in graph.sources(wired.node):
+            waiting += [(wire, required(graph, wired.node, source)) for source, wire in EMBEDS_INPUTS[kind]]
+    return Embeds(text, clip)
 
 
 def prompt_of_embeds(graph, node, name, slot, use_clip):
@@ -121,12 +135,14 @@ def prompt_of_embeds(graph, node, name, slot, use_clip):
             f"{graph.label(node)} has no ELLA Text Encode behind its input {name}; wire one there and convert again."
         )
     clip, ignored = (embeds.clip, None) if use_clip else (None, embeds.clip)
-    return Prompt(Output(node, slot), connector_of(graph, node).output, embeds.text, clip, ignored)
+    connector = connector_of(graph, node)
+    schedule = node if "sigmas" in graph.sources(node) else connector.schedule
+    return Prompt(Output(node, slot), connector.output, embeds.text, clip, ignored, schedule)
 
 
 def uses_clip(graph, node):
     """Whether an EllaApply appended CLIP's tokens: with a schedule the old pack left them out."""
-    scheduled = connector_of(graph, node).scheduled or "sigmas" in graph.sources(node)
+    scheduled = connector_of(graph, node).schedule is not None or "sigmas" in graph.sources(node)
     return not scheduled and graph.argument(node, "mode") != "ELLA ONLY"
 
 
@@ -142,7 +158,8 @@ def prompts_of(graph, node):
         return [prompt_of_embeds(graph, node, "embeds", 0, use_clip=False)]
     if kind == TEXT_ENCODE:
         clip = Output(node, 1) if "clip" in graph.sources(node) else None
-        return [Prompt(Output(node, 0), connector_of(graph, node).output, Output(node, 0), clip)]
+        connector = connector_of(graph, node)
+        return [Prompt(Output(node, 0), connector.output, Output(node, 0), clip, schedule=connector.schedule)]
     if kind == SIGMA_ENCODE:
         return [Prompt(Output(node, 0), connector_of(graph, node).output, Output(node, 0))]
     return []

@@ -1,13 +1,11 @@
 """The old packs' loaders and prompts, each by the node of this pack that does the same."""
 
-import re
-
-from .graph import Output
 from .new_nodes import CLIP_TEXT_ENCODE, LOAD_ELLA, LOAD_ENCODER, T5_TEXT_ENCODE
 from .old_nodes import CONNECTOR_LOADER, ENCODER_LOADER, PAIR_LOADER, SIGMA_ENCODE, T5_ENCODE, TEXT_ENCODE
 from .old_wires import connector_of, encoder_of
-
-WEIGHT = re.compile(r"(?<!\\)\(")
+from .prompt_text import remarks
+from .quote import quote
+from .wires import Output
 
 
 def convert_text_nodes(graph):
@@ -17,7 +15,10 @@ def convert_text_nodes(graph):
     for node in graph.of_kinds((SIGMA_ENCODE,)):
         encoder = Output(encoders[connector_of(graph, node).output.node], 0) if "ella" in graph.sources(node) else None
         change = write_prompt(graph, node, encoder, 0)
-        changes.append(f"{change}; its one sigma for all steps is gone, and each step gets its own tokens")
+        changes.append(
+            f"{change}; its one sigma for all steps is gone, and this changes the picture, since each step gets its "
+            "own tokens"
+        )
     changes += [convert_pair_loader(graph, node, encoder) for node, encoder in encoders.items()]
     for node in graph.of_kinds((CONNECTOR_LOADER,)):
         changes.append(replace(graph, node, LOAD_ELLA, {"ella_name": graph.argument(node, "name")}))
@@ -47,12 +48,11 @@ def convert_prompt(graph, node):
 
 def write_prompt(graph, node, encoder, max_length):
     text = graph.argument(node, "text")
+    found = remarks(graph, node, text)
     change = replace(graph, node, T5_TEXT_ENCODE, {"clip": encoder, "text": text, "max_length": max_length})
     if max_length:
         change += ", with the max_length of its loader"
-    if isinstance(text, str) and WEIGHT.search(text):
-        change += r"; brackets weigh words in it now, which they did not there: write \( and \) for plain ones"
-    return change
+    return "; ".join([change, *found])
 
 
 def add_encoder(graph, node):
@@ -63,7 +63,8 @@ def convert_pair_loader(graph, node, encoder):
     name = graph.argument(node, "t5_model")
     change = replace(graph, node, LOAD_ELLA, {"ella_name": graph.argument(node, "ella_model")})
     return (
-        f"{change} and {graph.label(encoder)}, for which {name} must move from models/t5_model to models/ella_encoder"
+        f"{change} and {graph.label(encoder)}, for which {quote(name)} must move from models/t5_model to "
+        "models/ella_encoder"
     )
 
 

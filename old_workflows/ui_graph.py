@@ -1,198 +1,211 @@
 """Workflows as ComfyUI's editor saves them: a list of nodes with places and slots, and a list of links."""
 
-from .errors import WorkflowError
-from .graph import REROUTE, Graph, Input, Output
-from .old_nodes import OLD_NODES, OLD_WIDGETS
+from __future__ import annotations
+
+from .core_nodes import WIDGETS
+from .graph import REROUTES, Graph
+from .old_nodes import OLD_TITLES, OLD_WIDGETS
+from .quote import quote
+from .ui_form import check_form, check_inside, inner_nodes, name_of, subgraphs_of
+from .ui_layout import Layout
+from .wires import Input, Output
 
 OPTIONAL_SHAPE = 7
-GAP = 60
 KEPT = ("id", "pos", "size", "flags", "order", "mode", "color", "bgcolor")
-
-
-def is_ui(workflow):
-    return isinstance(workflow.get("nodes"), list) and isinstance(workflow.get("links"), list)
-
-
-def check_form(workflow):
-    """Raises WorkflowError for what can't be edited: old nodes inside subgraphs and group nodes, other link forms."""
-    if not all(isinstance(link, list) and len(link) >= 6 for link in workflow["links"]):
-        raise WorkflowError(
-            "The workflow's links are in another form than version 0.4 of the format, which this command reads; open "
-            "it in ComfyUI and save it again."
-        )
-    subgraphs = (workflow.get("definitions") or {}).get("subgraphs") or []
-    inner = [("a subgraph", "unpack it", subgraph["nodes"]) for subgraph in subgraphs]
-    groups = (workflow.get("extra") or {}).get("groupNodes") or {}
-    inner += [("a group node", "convert it to nodes", group["nodes"]) for group in groups.values()]
-    for place, remedy, nodes in inner:
-        found = [node["type"] for node in nodes if node.get("type") in OLD_NODES]
-        if found:
-            raise WorkflowError(
-                f"{found[0]} lies inside {place}, which this command can't rewire; {remedy} in ComfyUI, save, and try "
-                "again."
-            )
-
-
-def xy(pair):
-    """[x, y] of a place or a size, which older editors saved as {"0": x, "1": y}."""
-    return [pair["0"], pair["1"]] if isinstance(pair, dict) else list(pair)
+TEXT_TYPES = ("STRING", "*")
 
 
 class UIGraph(Graph):
     """A graph that edits `workflow` in place; what it doesn't touch stays as it was."""
 
     def __init__(self, workflow):
+        super().__init__()
         check_form(workflow)
         self.workflow = workflow
         self.by_id = {node["id"]: node for node in workflow["nodes"]}
+        self.links = {link[0]: link for link in workflow["links"] if link is not None}
+        self.slots = {}  # Input -> its slot in the file
+        self.ends = {}  # node -> its Inputs in the order of their slots
+        self.erased = set()
+        self.touched = {}  # Output -> the numbers of its new links
+        self.subgraphs = subgraphs_of(workflow)
+        self.layout = Layout(self.by_id)
+        numbers = [number for number in (workflow.get("last_link_id"), *self.links) if isinstance(number, int)]
+        self.last_link = max(numbers, default=0)
+        numbers = [number for number in (workflow.get("last_node_id"), *self.by_id) if isinstance(number, int)]
+        self.last_node = max(numbers, default=0)
+        for node in self.by_id:
+            self.read_wires(node)
+        self.set_nodes = {self.variable(node): node for node in self.of_kinds(("SetNode",))}
+
+    def read_wires(self, node):
+        """Fills `slots`, `wires` and `broken` with the inputs of a node."""
+        self.ends[node] = []
+        for slot in self.by_id[node].get("inputs") or []:
+            end = Input(node, slot["name"])
+            while end in self.slots:
+                end = Input(node, slot["name"], end.number + 1)
+            self.slots[end] = slot
+            self.ends[node].append(end)
+            link = self.links.get(slot.get("link"))
+            if link is None:
+                continue
+            start = Output(link[1], link[2])
+            if start.node in self.by_id and 0 <= start.slot < len(self.by_id[start.node].get("outputs") or []):
+                self.wires.add(start, end)
+            else:
+                self.broken.append((end, start))
+
+    def variable(self, node):
+        """The name under which a SetNode keeps its value and a GetNode asks for it."""
+        return quote(next(iter(self.widget_values(node).values()), None))
+
+    def check_inside(self):
+        check_inside(self.workflow)
 
     def nodes(self):
         return list(self.by_id)
 
+    def has(self, node):
+        return node in self.by_id
+
     def kind(self, node):
         return self.by_id[node]["type"]
+
+    def label(self, node):
+        if self.kind(node) in self.subgraphs:
+            return f"{name_of(self.subgraphs[self.kind(node)])} (node {quote(node, 20)})"
+        return super().label(node)
 
     def mode(self, node):
         return self.by_id[node].get("mode", 0)
 
-    def links(self):
-        table = {link[0]: link for link in self.workflow["links"]}
-        pairs = []
-        for node, fields in self.by_id.items():
-            for slot in fields.get("inputs") or []:
-                link = table.get(slot.get("link"))
-                if link is not None and link[1] in self.by_id:
-                    pairs.append((Output(link[1], link[2]), Input(node, slot["name"])))
-        return pairs
+    def input_names(self, node):
+        return [slot["name"] for slot in self.by_id[node].get("inputs") or []]
 
-    def argument(self, node, name):
-        wired = self.sources(node).get(name)
-        if wired is not None:
-            return wired
-        names = OLD_WIDGETS.get(self.kind(node), ())
-        values = self.by_id[node].get("widgets_values") or []
-        return dict(zip(names, values)).get(name)
+    def widget_values(self, node):
+        """{name: value} of the widgets; the name is a number where nothing tells it."""
+        values = self.by_id[node].get("widgets_values")
+        if isinstance(values, dict):
+            return values
+        names = OLD_WIDGETS.get(self.kind(node)) or WIDGETS.get(self.kind(node)) or ()
+        values = values if isinstance(values, list) else []
+        return {names[number] if number < len(names) else number: value for number, value in enumerate(values)}
+
+    def value(self, node, name):
+        return self.widget_values(node).get(name)
+
+    def texts(self, node):
+        return [value for value in self.widget_values(node).values() if isinstance(value, str)]
+
+    def text_inputs(self, node):
+        if self.kind(node) == "GetNode":
+            node = self.set_nodes.get(self.variable(node), node)
+            return list(self.wires.into(node))
+        return [end for end in self.wires.into(node) if self.slots[end].get("type") in TEXT_TYPES]
 
     def model_inputs(self, node):
-        wired = self.sources(node)
-        slots = self.by_id[node].get("inputs") or []
-        return [Input(node, slot["name"]) for slot in slots if slot["type"] == "MODEL" and slot["name"] in wired]
+        return [end for end in self.wires.into(node) if self.slots[end].get("type") == "MODEL"]
 
     def conditioning_outputs(self, node):
-        slots = enumerate(self.by_id[node].get("outputs") or [])
-        return [
-            Output(node, number)
-            for number, slot in slots
-            if slot["type"] in ("CONDITIONING", "*") or self.kind(node) == REROUTE
-        ]
+        wired = self.wires.outputs(node)
+        if self.kind(node) in REROUTES:
+            return wired
+        return [output for output in wired if self.output_slot(output).get("type") in ("CONDITIONING", "*")]
 
-    def join(self, output, end):
-        self.disconnect(end)
-        number = max([self.workflow.get("last_link_id", 0), *(link[0] for link in self.workflow["links"])]) + 1
-        position, slot = self.input_slot(end)
-        outgoing = self.by_id[output.node]["outputs"][output.slot]
-        slot["link"] = number
-        outgoing["links"] = [*(outgoing.get("links") or []), number]
-        self.workflow["links"].append([number, output.node, output.slot, end.node, position, outgoing["type"]])
-        self.workflow["last_link_id"] = number
+    def takes_conditioning(self, end):
+        return True
 
-    def input_slot(self, end):
-        """(position, slot) of an input."""
-        return next(
-            (number, slot) for number, slot in enumerate(self.by_id[end.node]["inputs"]) if slot["name"] == end.name
-        )
+    def output_slot(self, output):
+        return self.by_id[output.node]["outputs"][output.slot]
 
-    def disconnect(self, end):
-        _, slot = self.input_slot(end)
-        number, slot["link"] = slot.get("link"), None
-        if number is None:
-            return
-        for node in self.by_id.values():
-            for outgoing in node.get("outputs") or []:
-                if number in (outgoing.get("links") or []):
-                    outgoing["links"].remove(number)
-        self.workflow["links"][:] = [link for link in self.workflow["links"] if link[0] != number]
-        self.forget_reroutes(number)
+    def draw(self, output, end):
+        if end not in self.slots:
+            self.slots[end] = {"name": end.name, "type": self.output_slot(output).get("type"), "link": None}
+            self.by_id[end.node].setdefault("inputs", []).append(self.slots[end])
+            self.ends[end.node].append(end)
+        self.erase(end)
+        self.last_link += 1
+        position = self.ends[end.node].index(end)
+        self.slots[end]["link"] = self.last_link
+        kind = self.output_slot(output).get("type")
+        self.links[self.last_link] = [self.last_link, output.node, output.slot, end.node, position, kind]
+        self.touched.setdefault(output, []).append(self.last_link)
 
-    def forget_reroutes(self, number):
-        """Takes a link out of the editor's own list of the dots that its wires run through."""
-        extra = self.workflow.get("extra") or {}
-        if "linkExtensions" in extra:
-            extra["linkExtensions"] = [entry for entry in extra["linkExtensions"] if entry["id"] != number]
-        for dot in extra.get("reroutes") or []:
-            dot["linkIds"] = [link for link in dot.get("linkIds") or [] if link != number]
+    def erase(self, end):
+        number, self.slots[end]["link"] = self.slots[end].get("link"), None
+        if number in self.links:
+            _, origin, output = self.links.pop(number)[:3]
+            self.erased.add(number)
+            self.touched.setdefault(Output(origin, output), [])
 
     def add(self, kind, arguments, near, side):
-        numbers = [node for node in self.by_id if isinstance(node, int)]
-        number = max([self.workflow.get("last_node_id", 0), *numbers]) + 1
-        self.workflow["last_node_id"] = number
-        place = {
-            "id": number,
-            "pos": self.place(near, side, kind.size),
-            "size": list(kind.size),
-            "flags": {},
-            "order": len(self.by_id),
-        }
-        node = place | {"mode": self.mode(near)} | new_slots(kind, arguments)
-        self.by_id[number] = node
-        self.workflow["nodes"].append(node)
+        self.last_node += 1
+        number = self.last_node
+        place = {"id": number, "pos": [0, 0], "size": list(kind.size), "flags": {}, "order": len(self.by_id)}
+        self.by_id[number] = place | {"mode": self.mode(near)} | new_slots(kind, arguments)
+        self.layout.put(number, kind.size, near, side)
+        self.read_wires(number)
         self.wire(number, arguments)
         return number
 
-    def place(self, near, side, size):
-        """Where a new node goes: over the one that it stands in for, below or right of it; what is in its way moves."""
-        node = self.by_id[near]
-        (x, y), (width, height) = xy(node["pos"]), xy(node["size"])
-        if side == "below":
-            self.make_room(1, y + height, size[1] + GAP)
-            return [x, y + height + GAP]
-        if side == "right":
-            self.make_room(0, x + width, size[0] + GAP)
-            return [x + width + GAP, y]
-        self.make_room(0, x + width, max(size[0] - width, 0))
-        self.make_room(1, y + height, max(size[1] - height, 0))
-        return [x, y]
-
-    def make_room(self, axis, edge, amount):
-        """Moves what lies beyond an edge on the x (0) or the y axis (1), and widens the groups across it."""
-        for node in self.by_id.values():
-            node["pos"] = xy(node["pos"])
-            if node["pos"][axis] >= edge:
-                node["pos"][axis] += amount
-        for group in self.workflow.get("groups") or []:
-            bounds = group["bounding"]
-            if bounds[axis] >= edge:
-                bounds[axis] += amount
-            elif bounds[axis] + bounds[axis + 2] > edge:
-                bounds[axis + 2] += amount
-
     def replace(self, node, kind, arguments):
         fields = self.by_id[node]
-        for slot in fields.get("inputs") or []:
-            self.disconnect(Input(node, slot["name"]))
+        for end in self.ends[node]:
+            self.cut(end)
+            del self.slots[end]
         outgoing = [slot.get("links") for slot in fields.get("outputs") or []]
         kept = {key: fields[key] for key in KEPT if key in fields}
-        if fields.get("title") not in (None, fields["type"]):
+        if fields.get("title") not in (None, fields["type"], OLD_TITLES.get(fields["type"])):
             kept["title"] = fields["title"]
         fields.clear()
         fields.update(kept | new_slots(kind, arguments))
         for slot, numbers in zip(fields["outputs"], outgoing):
             slot["links"] = numbers or []
-            for link in self.workflow["links"]:
-                if link[0] in slot["links"]:
-                    link[5] = slot["type"]
+        for output in self.wires.outputs(node):
+            for end in self.consumers(output):
+                self.links[self.slots[end]["link"]][5] = self.output_slot(output)["type"]
+        self.read_wires(node)
         self.wire(node, arguments)
 
-    def wire(self, node, arguments):
-        for name, value in arguments.items():
-            if isinstance(value, Output):
-                self.join(value, Input(node, name))
+    def rename(self, kind, name):
+        places = [("", self.workflow), *((f" in {name_of(entry)}", entry) for entry in self.subgraphs.values())]
+        lines = []
+        for place, entry in places:
+            for node in inner_nodes(entry):
+                names = {slot.get("name") for slot in node.get("inputs") or [] if isinstance(slot, dict)}
+                if node["type"] == kind and "clip" in names:
+                    lines.append(f"{kind} (node {quote(node.get('id'), 20)}){place} became {name}")
+                    node["type"] = name
+                    properties = node.get("properties")
+                    if isinstance(properties, dict) and properties.get("Node name for S&R") == kind:
+                        properties["Node name for S&R"] = name
+        return lines
 
-    def remove(self, node):
-        ends = [end for start, end in self.links() if start.node == node]
-        for end in ends + [Input(node, slot["name"]) for slot in self.by_id[node].get("inputs") or []]:
-            self.disconnect(end)
-        self.workflow["nodes"].remove(self.by_id.pop(node))
+    def delete(self, node):
+        del self.by_id[node]
+
+    def finish(self):
+        self.workflow["nodes"][:] = self.by_id.values()
+        self.workflow["links"][:] = self.links.values()
+        self.workflow["last_node_id"], self.workflow["last_link_id"] = self.last_node, self.last_link
+        for output, numbers in self.touched.items():
+            outputs = self.by_id[output.node].get("outputs") or [] if output.node in self.by_id else []
+            if 0 <= output.slot < len(outputs):
+                slot = outputs[output.slot]
+                kept = [number for number in slot.get("links") or [] if number not in self.erased]
+                slot["links"] = kept + [number for number in numbers if number in self.links]
+        forget_dots(self.workflow.get("extra") or {}, self.erased)
+        groups = self.workflow.get("groups")
+        self.layout.settle(groups if isinstance(groups, list) else [])
+
+
+def forget_dots(extra, erased):
+    """Takes links out of the editor's own lists of the dots that its wires run through."""
+    if isinstance(extra.get("linkExtensions"), list):
+        extra["linkExtensions"] = [entry for entry in extra["linkExtensions"] if entry.get("id") not in erased]
+    for dot in extra.get("reroutes") or []:
+        dot["linkIds"] = [link for link in dot.get("linkIds") or [] if link not in erased]
 
 
 def new_slots(kind, arguments):

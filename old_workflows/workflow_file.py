@@ -1,16 +1,18 @@
-"""Workflow files: JSON, and the PNG pictures into which ComfyUI writes the workflow that made them."""
+"""Workflow files, read and written: JSON, and the PNG pictures that ComfyUI saves."""
 
 import json
-import struct
-import zlib
+import math
+import os
+import secrets
 from pathlib import Path
 
 from .api_graph import APIGraph, is_api
 from .convert import convert
 from .errors import WorkflowError
-from .ui_graph import UIGraph, is_ui
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from .png_text import PNG, png_texts
+from .quote import quote
+from .ui_form import is_ui
+from .ui_graph import UIGraph
 
 
 def convert_file(source, target, overwrite=False):
@@ -24,25 +26,35 @@ def convert_file(source, target, overwrite=False):
         raise WorkflowError(
             f"{target.name} was given for the new workflow, which is a JSON file; give a name that ends in .json."
         )
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise WorkflowError(f"{target.name} is there already; give another name, or --overwrite to write over it.")
-    workflow = read_workflow(source)
+    workflow, lines = read_workflow(source)
+    lines += convert(graph_of(workflow, source.name))
     try:
-        changes = convert(graph_of(workflow, source.name))
-    except (LookupError, TypeError, AttributeError) as error:  # files of strangers, edited by hand or by other programs
-        raise WorkflowError(
-            f"{source.name} is not built as ComfyUI saves workflows ({error!r}); open it in ComfyUI and save it again."
-        ) from error
-    aside = target.with_name(target.name + ".part")
+        text = json.dumps(workflow, indent=2, allow_nan=False)
+    except RecursionError:
+        raise too_deep(source.name) from None
+    write(text, target)
+    return lines
+
+
+def write(text, target):
+    """Writes a file whole or not at all, beside it first under a name that nobody has; a link stays one."""
+    aside = None
     try:
-        aside.write_text(json.dumps(workflow, indent=2), encoding="utf-8")
-        aside.replace(target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise WorkflowError(
-            f"{target} can't be written ({error.strerror}); give a place where you may write."
-        ) from None
-    return changes
+        place = target.resolve() if target.is_symlink() else target
+        name = place.with_name(f".{secrets.token_hex(8)}.part")
+        with open(name, "x", encoding="utf-8") as file:
+            aside = name
+            file.write(text)
+        aside.replace(place)
+        aside = None
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise WorkflowError(f"{target} can't be written ({reason}); give a place where you may write.") from None
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
 
 
 def graph_of(workflow, name):
@@ -52,54 +64,76 @@ def graph_of(workflow, name):
     if isinstance(workflow, dict) and is_api(workflow):
         return APIGraph(workflow)
     raise WorkflowError(
-        f"{name} is JSON but no ComfyUI workflow; export one with Workflow > Export or Export (API) in ComfyUI."
+        f"{quote(name)} is JSON but no ComfyUI workflow; export one with Workflow > Export or Export (API) in ComfyUI."
     )
 
 
 def read_workflow(path):
-    """The workflow in a file as it was parsed; raises WorkflowError where there is none."""
+    """(workflow as it was parsed, lines on how it was found) of a file; raises WorkflowError where there is none."""
     try:
+        if path.exists() and not path.is_file():
+            raise WorkflowError(f"{path} is no file; give a workflow's .json file or a picture's .png file.")
         data = path.read_bytes()
     except OSError as error:
         raise WorkflowError(
             f"{path} can't be read ({error.strerror}); give a workflow's .json file or a picture's .png file."
         ) from None
-    if not data.startswith(PNG):
-        return parse(data, path.name)
-    try:
-        texts = dict(png_texts(data))
-    except (ValueError, zlib.error):
-        raise WorkflowError(f"{path.name} is a damaged picture; give it as ComfyUI saved it.") from None
-    text = texts.get("workflow") or texts.get("prompt")
-    if text is None:
+    if data.startswith(PNG):
+        return read_picture(data, path.name)
+    return unwrapped(parse(data, path.name))
+
+
+def read_picture(data, name):
+    """As `read_workflow`: the editor's workflow in a picture, or where that is broken the prompt that made it."""
+    texts = png_texts(data)
+    found = [key for key in ("workflow", "prompt") if texts.get(key)]
+    if not found and None in (texts.get("workflow", ""), texts.get("prompt", "")):
+        raise WorkflowError(f"{name} is a damaged picture; give it as ComfyUI saved it.")
+    if not found:
         raise WorkflowError(
-            f"{path.name} carries no workflow; give the picture as ComfyUI saved it, since other programs drop what it "
+            f"{name} carries no workflow; give the picture as ComfyUI saved it, since other programs drop what it "
             "writes there."
         )
-    return parse(text, path.name)
+    refusal = None
+    for key in found:
+        try:
+            workflow = parse(texts[key], name)
+            graph_of(workflow, name)
+        except WorkflowError as error:
+            refusal = refusal or error
+            continue
+        broken = key == "prompt" and "workflow" in texts
+        line = "The picture's workflow is broken, so the prompt beside it was converted, which is in API format"
+        return workflow, [line] if broken else []
+    raise refusal
+
+
+def unwrapped(workflow):
+    """(workflow, lines): a workflow without what a request to ComfyUI's API puts around it."""
+    if isinstance(workflow, dict) and not is_ui(workflow) and not is_api(workflow):
+        for key in ("workflow", "prompt"):
+            inner = workflow.get(key)
+            if isinstance(inner, dict) and (is_ui(inner) or is_api(inner)):
+                return inner, [f'The workflow was taken out of the "{key}" that was around it']
+    return workflow, []
 
 
 def parse(text, name):
+    """JSON as a browser reads it: NaN and infinite numbers, which Python writes and nothing else reads, become null."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None, parse_float=finite)
+    except RecursionError:
+        raise too_deep(name) from None
     except ValueError:  # also bytes that are no UTF-8
         raise WorkflowError(
-            f"{name} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved."
+            f"{quote(name)} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved."
         ) from None
 
 
-def png_texts(data):
-    """(keyword, text) of the text chunks of a PNG; what is cut off at the end is left out."""
-    position = len(PNG)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[position : position + 8])
-        body = data[position + 8 : position + 8 + length]
-        keyword, _, rest = body.partition(b"\0")
-        if kind == b"tEXt":
-            yield keyword.decode("latin-1"), rest.decode("latin-1")
-        elif kind == b"zTXt":
-            yield keyword.decode("latin-1"), zlib.decompress(rest[1:]).decode("latin-1")
-        elif kind == b"iTXt":
-            compressed, (_, _, text) = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
-            yield keyword.decode("latin-1"), (zlib.decompress(text) if compressed else text).decode("utf-8")
-        position += length + 12
+def finite(text):
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def too_deep(name):
+    return WorkflowError(f"{quote(name)} is nested deeper than a workflow can be; give one that ComfyUI saved.")

@@ -1,4 +1,4 @@
-"""Rewires a workflow of the earlier ELLA packs for this one; needs Python alone.
+"""Rewires a workflow of the earlier ELLA packs for this one; needs Python 3.9 or newer alone.
 
     python scripts/convert_workflow.py old.json -o new.json
     python scripts/convert_workflow.py picture.png -o new.json
@@ -8,10 +8,16 @@ doesn't understand it refuses, and then writes nothing.
 """
 
 import argparse
+import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if sys.version_info < (3, 9):  # this file alone must be one that any Python can read
+    sys.exit(
+        "This command needs Python 3.9 or newer and was run by %d.%d; run it with ComfyUI's own Python."
+        % sys.version_info[:2]
+    )
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from old_workflows.errors import WorkflowError
 from old_workflows.workflow_file import convert_file

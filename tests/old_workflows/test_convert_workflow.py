@@ -13,7 +13,8 @@ from old_graphs import GRAPHS, LORA, as_ui, node, official, sampler, timesteps
 
 from old_workflows.convert import convert
 from old_workflows.errors import WorkflowError
-from old_workflows.workflow_file import PNG, convert_file, graph_of
+from old_workflows.png_text import PNG
+from old_workflows.workflow_file import convert_file, graph_of
 
 COMMAND = Path(__file__).resolve().parents[2] / "scripts/convert_workflow.py"
 
@@ -81,15 +82,23 @@ REFUSED = {
     "bypassed": (ui_with(lambda workflow, nodes: nodes[13].update(mode=4)), "is bypassed"),
     "inside a subgraph": (
         ui_with(
-            lambda workflow, nodes: workflow.update(definitions={"subgraphs": [{"nodes": [{"type": "EllaEncode"}]}]})
+            lambda workflow, nodes: workflow.update(
+                definitions={
+                    "subgraphs": [{"id": "a-b", "name": "old ella", "nodes": [{"id": 3, "type": "EllaEncode"}]}]
+                },
+                nodes=[*workflow["nodes"], {"id": 30, "type": "a-b"}],
+            )
         ),
-        "unpack it",
+        r'EllaEncode \(node 3\) lies inside the subgraph "old ella", .* unpack it',
     ),
     "inside a group node": (
         ui_with(
-            lambda workflow, nodes: workflow.update(extra={"groupNodes": {"x": {"nodes": [{"type": "EllaEncode"}]}}})
+            lambda workflow, nodes: workflow.update(
+                extra={"groupNodes": {"x": {"nodes": [{"type": "EllaEncode"}]}}},
+                nodes=[*workflow["nodes"], {"id": 30, "type": "workflow>x"}],
+            )
         ),
-        "convert it to nodes",
+        'inside the group node "x", .* convert it to nodes',
     ),
     "links as objects": (ui_with(lambda workflow, nodes: workflow.update(links=[{"id": 1}])), "version 0.4"),
     "a node without a type": (ui_with(lambda workflow, nodes: nodes[7].pop("type")), "not built as ComfyUI saves"),

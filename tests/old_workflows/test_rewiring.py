@@ -8,6 +8,7 @@ from old_graphs import GRAPHS, as_ui, node, t5
 from old_workflows import convert as rules
 from old_workflows.new_nodes import APPLY
 from old_workflows.old_nodes import OLD_NODES
+from old_workflows.ui_layout import xy
 from old_workflows.workflow_file import graph_of
 
 PASSED_THROUGH = {
@@ -101,12 +102,12 @@ def test_links_of_the_editors_format_agree_with_the_slots(name):
 @pytest.mark.parametrize("name", GRAPHS)
 def test_no_node_lies_over_another(name):
     entries = converted(name, "ui")[0].workflow["nodes"]
-    for index, one in enumerate(entries):
-        for two in entries[index + 1 :]:
+    corners = [xy(entry["pos"]) for entry in entries]
+    ends = [[place + size for place, size in zip(xy(entry["pos"]), entry["size"])] for entry in entries]
+    for one in range(len(entries)):
+        for two in range(one):
             assert any(
-                one["pos"][axis] >= two["pos"][axis] + two["size"][axis]
-                or two["pos"][axis] >= one["pos"][axis] + one["size"][axis]
-                for axis in (0, 1)
+                corners[one][axis] >= ends[two][axis] or corners[two][axis] >= ends[one][axis] for axis in (0, 1)
             )
 
 
