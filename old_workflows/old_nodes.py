@@ -48,7 +48,7 @@ SCHEDULE_INPUTS = {
 }
 DROPPED_NODES = (SCHEDULE, ENCODE, *APPLIES, CLIP_TO_EMBEDS, COMBINE_EMBEDS, *CLIP_AND_EMBEDS)
 OLD_NODES = (CONNECTOR_LOADER, ENCODER_LOADER, T5_ENCODE, TEXT_ENCODE, PAIR_LOADER, SIGMA_ENCODE, *DROPPED_NODES)
-OUTPUTS = {kind: 1 for kind in OLD_NODES} | {kind: 3 for kind in APPLIES} | {TEXT_ENCODE: 2}
+OUTPUTS = dict.fromkeys(OLD_NODES, 1) | dict.fromkeys(APPLIES, 3) | {TEXT_ENCODE: 2}
 # Their one output is of a type of the old packs' own, which nothing else reads.
 OWN_TYPES = (
     CONNECTOR_LOADER,

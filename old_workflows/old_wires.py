@@ -30,7 +30,7 @@ EMBEDS_INPUTS = {
     T5_ENCODE: (("embeds", EMBEDS),),
     CLIP_TO_EMBEDS: (("cond", CLIP),),
     COMBINE_EMBEDS: (("embeds", EMBEDS), ("embeds_add", EMBEDS)),
-    **{kind: (("cond", CLIP), ("embeds", EMBEDS)) for kind in CLIP_AND_EMBEDS},
+    **dict.fromkeys(CLIP_AND_EMBEDS, (("cond", CLIP), ("embeds", EMBEDS))),
 }
 
 

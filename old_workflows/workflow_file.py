@@ -14,6 +14,8 @@ from .quote import quote
 from .ui_form import is_ui
 from .ui_graph import UIGraph
 
+DEEPEST = 200
+
 
 def convert_file(source, target, overwrite=False):
     """Converts the workflow in `source` (.json or .png) and writes `target` (.json); returns a line for each change.
@@ -30,11 +32,7 @@ def convert_file(source, target, overwrite=False):
         raise WorkflowError(f"{target.name} is there already; give another name, or --overwrite to write over it.")
     workflow, lines = read_workflow(source)
     lines += convert(graph_of(workflow, source.name))
-    try:
-        text = json.dumps(workflow, indent=2, allow_nan=False)
-    except RecursionError:
-        raise too_deep(source.name) from None
-    write(text, target)
+    write(json.dumps(workflow, indent=2, allow_nan=False), target)
     return lines
 
 
@@ -121,9 +119,13 @@ def unwrapped(workflow):
 def parse(text, name):
     """JSON as a browser reads it: NaN and infinite numbers, which Python writes and nothing else reads, become null."""
     try:
-        return json.loads(text, parse_constant=lambda _: None, parse_float=finite)
+        workflow = json.loads(text, parse_constant=lambda _: None, parse_float=finite)
+        check_depth(workflow)
+        return workflow
     except RecursionError:
-        raise too_deep(name) from None
+        raise WorkflowError(
+            f"{quote(name)} is nested deeper than {DEEPEST} levels, as no workflow is; give one that ComfyUI saved."
+        ) from None
     except ValueError:  # also bytes that are no UTF-8
         raise WorkflowError(
             f"{quote(name)} is neither a JSON file nor a PNG picture with a workflow; give one that ComfyUI saved."
@@ -135,5 +137,12 @@ def finite(text):
     return number if math.isfinite(number) else None
 
 
-def too_deep(name):
-    return WorkflowError(f"{quote(name)} is nested deeper than a workflow can be; give one that ComfyUI saved.")
+def check_depth(workflow):
+    """Raises RecursionError for JSON that some versions of Python can read and not write."""
+    level, depth = [[workflow]], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise RecursionError
+        inner = [entry.values() if isinstance(entry, dict) else entry for entry in level]
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]

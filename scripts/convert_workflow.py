@@ -11,11 +11,9 @@ import argparse
 import os
 import sys
 
-if sys.version_info < (3, 9):  # this file alone must be one that any Python can read
-    sys.exit(
-        "This command needs Python 3.9 or newer and was run by %d.%d; run it with ComfyUI's own Python."
-        % sys.version_info[:2]
-    )
+if sys.version_info < (3, 9):  # noqa: UP036 (any Python can read this file, and says here that it can't read the others)
+    found = sys.version.split()[0]
+    sys.exit("This command needs Python 3.9 or newer and was run by " + found + "; run it with ComfyUI's own Python.")
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
