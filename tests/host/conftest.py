@@ -19,6 +19,7 @@ if COMFYUI is None:
     raise pytest.UsageError("tests/host needs a ComfyUI; run `bash scripts/test.sh`, which brings one.")
 # The host has a top-level nodes.py of its own, so the repository's root must not be on the path.
 sys.path[:] = [COMFYUI] + [path for path in sys.path if Path(path or ".").resolve() != REPO]
+sys.path.append(str(REPO / "tests/host"))  # what these tests share
 
 # The host decides on its device and its folders when its modules are imported, and test modules import them.
 BASE = Path(tempfile.mkdtemp(prefix="ella-host-"))

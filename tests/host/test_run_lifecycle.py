@@ -36,27 +36,26 @@ def test_after_a_run_that_broke_off(host, applied, error):
     assert torch.equal(ksample(host, *applied), expected)
 
 
-@pytest.fixture
-def runs(host, monkeypatch):
-    """Weak references to the tokens of every run that starts."""
+def watch_runs(model):
+    """Clone of a MODEL and the list of weak references to what each of its runs keeps, one for each evaluation."""
+    model = model.clone()
     references = []
-    run_tokens = host.core("host.run_tokens").RunTokens
-    original = run_tokens.__init__
 
-    def remember(self, *args):
-        original(self, *args)
-        references.append(weakref.ref(self))
+    def watch(executor, base_model, conds, x_in, timestep, model_options, *args, **kwargs):
+        references.append(weakref.ref(model_options["ella"]))
+        return executor(base_model, conds, x_in, timestep, model_options, *args, **kwargs)
 
-    monkeypatch.setattr(run_tokens, "__init__", remember)
-    return references
+    model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "watch", watch)
+    return model, references
 
 
-def test_nothing_is_kept_of_an_ended_or_broken_run(host, applied, runs):
-    ksample(host, *applied, steps=1)
+def test_nothing_is_kept_of_an_ended_or_broken_run(host, applied):
+    watched, references = watch_runs(applied[0])
+    ksample(host, watched, *applied[1:], steps=1)
     with pytest.raises(RuntimeError):
-        ksample(host, fail_at(applied[0], 1, RuntimeError("broken")), *applied[1:])
+        ksample(host, fail_at(watched, 1, RuntimeError("broken")), *applied[1:])
     gc.collect()
-    assert len(runs) == 2 and not any(run() for run in runs)
+    assert len(references) == 2 and not any(reference() for reference in references)
     assert "ella" not in applied[0].model_options
 
 

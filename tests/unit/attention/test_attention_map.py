@@ -70,7 +70,6 @@ def test_weights_are_those_of_torch(connector, states, timestep, blocks, heads):
     expected = torch_weights(connector, states, timestep)[blocks][:, heads].mean(dim=(0, 1, 2))
     assert found.shape == (QUERIES + 7,)
     assert (found - expected).abs().max() < TOLERANCE
-    assert abs(float(found.sum()) - 1) < TOLERANCE
 
 
 def test_blocks_heads_and_timesteps_differ(connector, states):
@@ -149,7 +148,7 @@ def test_csv(found):
 
 
 def test_the_paper_s_connector(data):
-    """Its own weights (tests/data) at each length of text: every row sums to 1."""
+    """Its own weights (tests/data) at each length of text, against torch's attention in its blocks."""
     golden = load_file(data / "tsc_small.safetensors")
     weights = {key.removeprefix("weights."): value for key, value in golden.items() if key.startswith("weights.")}
     width, text_dim = weights["connector.proj_in.weight"].shape
@@ -161,8 +160,11 @@ def test_the_paper_s_connector(data):
         time_channels=weights["time_embedding.linear_1.weight"].shape[1],
         time_dim=weights["time_embedding.linear_1.weight"].shape[0],
     )
-    connector = TimestepAwareSemanticConnector(config)
+    connector = TimestepAwareSemanticConnector(config).double()
     connector.load_state_dict(weights)
     for length in (1, 7, 128):
-        keys = attention_to_keys(connector, golden[f"text.{length}"][None], 500, list(range(config.depth)), [0, 7])
-        assert keys.shape == (config.num_queries + length,) and abs(float(keys.sum()) - 1) < 1e-5
+        states = golden[f"text.{length}"][None].double()
+        found = attention_to_keys(connector, states, 500, list(range(config.depth)), [0, 7])
+        assert found.shape == (config.num_queries + length,)
+        expected = torch_weights(connector, states, 500)[:, [0, 7]].mean(dim=(0, 1, 2))
+        assert (found - expected).abs().max() < TOLERANCE
