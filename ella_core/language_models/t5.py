@@ -17,6 +17,7 @@ from ..released import LANGUAGE_MODEL, REPOSITORY, TEXT_ENCODER_FOLDER
 from ..safetensors_file import read_header
 from .encoder_files import find_encoder_files
 from .spiece_tokenizer import SentencePieceTokenizer
+from .t5_attention import attention_name
 
 PAD, END = 0, 1  # T5's token ids
 EMBEDDING, TIED_EMBEDDING = "shared.weight", "encoder.embed_tokens.weight"
@@ -85,7 +86,7 @@ def load_text_encoder(path, tokenizer=None):
 
     from transformers import T5Config, T5EncoderModel  # slow to import, so only when a text encoder is loaded
 
-    config = T5Config(**sizes)
+    config = T5Config(**sizes, attn_implementation=attention_name())
     with torch.device("meta"):
         model = T5EncoderModel(config)
     model.load_state_dict(read_weights(name, headers, model.state_dict()), strict=True, assign=True)

@@ -14,7 +14,7 @@ import uuid
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-FORMAT = "1"  # counts up whenever the text encoder's arithmetic or the files change
+FORMAT = "2"  # counts up whenever the text encoder's arithmetic or the files change
 PRECISION = "float16"
 DIGEST = "sha256"
 PART = ".part"

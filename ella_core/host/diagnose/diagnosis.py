@@ -170,7 +170,8 @@ def device():
         f"state {management.vram_state.name}, dynamic VRAM {'on' if dynamic else 'off'}",
         f"ComfyUI's options: {', '.join(options()) or 'none on precision or memory'}",
         f"Text encoders: on {management.text_encoder_device()}, offloaded to "
-        f"{management.text_encoder_offload_device()}; ELLA's computes in float16, whatever the options",
+        f"{management.text_encoder_offload_device()}; ELLA's computes in float16 with the softmax in float32, whatever "
+        "the options and the version of transformers",
         f"Connector: on {chosen}, offloaded to {management.unet_offload_device()}; computes in float16 beside a "
         "float16 model, else in float32",
     ]
