@@ -55,7 +55,8 @@ def plain_states(weights, config, ids):
         name = f"encoder.block.{block}.layer.{{}}".format
         y = norm(x, weights[name("0.layer_norm.weight")])
         q, k, v = (
-            (y @ weights[name(f"0.SelfAttention.{one}.weight")].T).view(-1, heads, size).transpose(0, 1) for one in "qkv"
+            (y @ weights[name(f"0.SelfAttention.{one}.weight")].T).view(-1, heads, size).transpose(0, 1)
+            for one in "qkv"
         )
         scores = q @ k.transpose(1, 2) + bias  # (heads, T, T)
         mixed = torch.softmax(scores.float(), dim=-1).half() @ v  # (heads, T, size)
