@@ -25,8 +25,8 @@ COMFYUI=$(sed -n 's/^COMFYUI=//p' <<<"$lines")
 PYTHON=$(sed -n 's/^PYTHON=//p' <<<"$lines")
 export COMFYUI PYTHON
 
-# The browser of the e2e tier; where none can be had, its tests are skipped and say so.
-case $tiers in *e2e*)
+# The browser of the tiers e2e and evaluation; where none can be had, its tests are skipped and say so.
+case $tiers in *e2e* | *evaluation*)
   if ! command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
       echo "test.sh: installing chromium" >&2

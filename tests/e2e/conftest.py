@@ -9,6 +9,7 @@ from pathlib import Path
 import comfyui_server
 import pytest
 import random_models
+from chromium import running_browser
 from in_process_host import import_host
 
 REPO = Path(__file__).resolve().parents[2]
@@ -16,7 +17,6 @@ COMFYUI = os.environ.get("COMFYUI")
 if COMFYUI is None:
     raise pytest.UsageError("tests/e2e needs a ComfyUI; run `bash scripts/test.sh`, which brings one.")
 DEVICE_FLAGS = comfyui_server.device_flags()
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
@@ -73,25 +73,8 @@ def workflow():
 
 @pytest.fixture(scope="session")
 def browser():
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        message = f"NO BROWSER: none of {', '.join(BROWSERS)} was found, so the tests in the browser do not run."
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    with running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""People compare the pictures of several runs, blind; see docs/evaluation.md."""
