@@ -1,7 +1,6 @@
 """The text encoder as a host CLIP object: every node that takes a CLIP works with it, prompt weights included."""
 
 import os
-import re
 import weakref
 from types import SimpleNamespace
 
@@ -12,57 +11,14 @@ import torch
 
 from ..errors import ELLAError
 from ..language_models.encoder_files import find_encoder_files
-from ..language_models.t5 import END, PAD, load_text_encoder
-from ..prompts.prompt_words import Piece
+from ..language_models.t5 import END, PAD, open_text_encoder
+from ..prompts.finite_states import check_finite
+from .clip_tokenizer import NAME, OTHER_NODE, ELLATokenizer
 from .conditioning import text_states_mark
+from .weights_on_demand import WeightsOnDemand
 
-NAME = "t5xl"
 LOADED = weakref.WeakValueDictionary()  # CLIPs in use, by the identity of their files
-EMBEDDING_WORD = re.compile(r"(?:^|(?<=[\s(,]))embedding:\S+")
-
-
-class T5Tokenizer(comfy.sd1_clip.SDTokenizer):
-    """The host's weight syntax over the text encoder's own tokenizer; any length, no start token."""
-
-    def __init__(self, tokenizer):
-        super().__init__(
-            tokenizer_class=SimpleNamespace(from_pretrained=lambda path: tokenizer),
-            max_length=99999999,
-            min_length=1,
-            pad_to_max_length=False,
-            pad_with_end=False,
-            pad_token=PAD,
-            has_start_token=False,
-            embedding_key=NAME,
-        )
-
-
-class ELLATokenizer(comfy.sd1_clip.SD1Tokenizer):
-    """What a host CLIP calls to tokenize: adds the token length and keeps textual embeddings away from T5."""
-
-    def __init__(self, tokenizer):
-        super().__init__(name=NAME, tokenizer=lambda **_: T5Tokenizer(tokenizer))
-
-    def tokenize_with_weights(self, text, return_word_ids=False, max_length=0, **kwargs):
-        """Prompt -> {"t5xl": [[(token id, weight), ...]]}; `max_length` 0 is the flexible length."""
-        embedding = EMBEDDING_WORD.search(text)
-        if embedding:
-            raise ELLAError(
-                f"The prompt for T5 contains {embedding.group()}, and textual embeddings belong to CLIP; write it in a "
-                "CLIP Text Encode and wire that to clip_positive or clip_negative of Apply ELLA."
-            )
-        tokens = super().tokenize_with_weights(text, return_word_ids, **kwargs)
-        if max_length > 0:
-            tokens[NAME] = [fit_length(section, max_length) for section in tokens[NAME]]
-        return tokens
-
-
-def fit_length(section, length):
-    """Cuts or pads a list of (token id, weight, ...) to `length`, the end token kept last as transformers does."""
-    if len(section) > length:
-        section = section[: length - 1] + section[-1:]
-    padding = (PAD, 1.0, 0)[: len(section[0])]
-    return section + [padding] * (length - len(section))
+LONGEST = 4096  # tokens; the attention of 10,000 takes 13 GB
 
 
 class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
@@ -76,6 +32,7 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
         self.execution_device = None
 
     def encode(self, tokens):
+        self.encoder.read_weights()  # a node may come here without the host's loading
         # On a small GPU the host may have loaded a part only, and transformers' layers don't fetch the rest themselves.
         if len({weight.device for weight in self.encoder.parameters()}) > 1:
             self.encoder.to(self.execution_device)
@@ -94,6 +51,11 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
     def reset_clip_options(self):
         pass
 
+    def forward(self, *args, **kwargs):
+        raise ELLAError(
+            f"This text encode node runs a CLIP in its own way, for which ELLA's text encoder is not made; {OTHER_NODE}"
+        )
+
     def load_sd(self, sd):
         raise ELLAError("Weights can't be loaded into ELLA's text encoder; choose the file in Load ELLA Text Encoder.")
 
@@ -103,15 +65,28 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
 
     disable_offload = True
 
-    def __init__(self, encoder, device="cpu", dtype=None, model_options={}):
+    def __init__(self, encoder, pieces):
         super().__init__(
-            name=NAME, clip_model=lambda **_: T5WeightedEncoder(encoder), device=device, dtype=torch.float16
+            name=NAME, clip_model=lambda **_: T5WeightedEncoder(encoder), device=encoder.device, dtype=torch.float16
         )
-        self.to(device)
+        self.encoder_pieces = pieces
 
     def encode_token_weights(self, token_weight_pairs):
+        check_length(token_weight_pairs)
+        sections = token_weight_pairs[NAME]
         states, pooled = super().encode_token_weights(token_weight_pairs)
+        check_finite(states, [piece for section in sections for piece in self.encoder_pieces(section)])
         return states, pooled, text_states_mark()
+
+
+def check_length(tokens):
+    """Raises ELLAError for more token ids than memory may be enough for."""
+    length = sum(map(len, tokens[NAME]))
+    if length > LONGEST:
+        raise ELLAError(
+            f"The prompt has {length:,} tokens, and reading more than {LONGEST:,} at once can take all of the memory; "
+            f"shorten it, or set max_length of ELLA Text Encode to {LONGEST} or less, which cuts it there."
+        )
 
 
 def load_clip(path):
@@ -119,6 +94,13 @@ def load_clip(path):
 
     As long as a CLIP of the same files is in use, its weights are shared.
     """
+    clip = open_clip(path)
+    encoder_of(clip).read_weights()
+    return clip
+
+
+def open_clip(path):
+    """`load_clip` without the weights, which are read when the host loads the CLIP or somebody runs it."""
     identity = find_encoder_files(path).identity()
     clip = LOADED.get(identity)
     if clip is not None:
@@ -127,16 +109,28 @@ def load_clip(path):
     return clip
 
 
+def encoder_of(clip):
+    """The core's TextEncoder in a CLIP of ELLA."""
+    return getattr(clip.cond_stage_model, NAME).encoder
+
+
 def new_clip(path):
-    """Host CLIP of the text encoder at `path` with weights of its own."""
+    """Host CLIP of the text encoder at `path` with weights of its own, which are not read so far."""
     host_tokenizer = os.path.join(os.path.dirname(comfy.text_encoders.__path__[0]), "text_encoders", "t5_tokenizer")
-    encoder = load_text_encoder(path, tokenizer=host_tokenizer)
+    encoder = open_text_encoder(path, tokenizer=host_tokenizer)
+    tokenizer = ELLATokenizer(encoder.tokenizer)
     target = SimpleNamespace(
         params={},
-        clip=lambda device, dtype, model_options: ELLATextEncoderModel(encoder, device),
-        tokenizer=lambda **_: ELLATokenizer(encoder.tokenizer),
+        clip=lambda **_: ELLATextEncoderModel(encoder, tokenizer.pieces),
+        tokenizer=lambda **_: tokenizer,
     )
-    clip = comfy.sd.CLIP(target, parameters=sum(weight.numel() for weight in encoder.parameters()))
+    # The initial device keeps the host from loading at once what it thinks is on its device already.
+    clip = comfy.sd.CLIP(
+        target,
+        parameters=sum(weight.numel() for weight in encoder.parameters()),
+        model_options={"initial_device": encoder.device},
+    )
+    clip.patcher.__class__ = WeightsOnDemand  # the host has no way to say which ModelPatcher a CLIP gets
     clip.patcher.cached_patcher_init = (new_patcher, (path,))
     return clip
 
@@ -161,14 +155,13 @@ def read_prompt(clip, text, max_length=0):
     Raises ELLAError for a CLIP that is not ELLA's text encoder.
     """
     check_clip(clip, "ELLA Text Encode")
-    return clip.encode_from_tokens_scheduled(clip.tokenize(text, max_length=max_length))
+    tokens = clip.tokenize(text, max_length=max_length)
+    check_length(tokens)  # before the weights are read
+    return clip.encode_from_tokens_scheduled(tokens)
 
 
 def prompt_pieces(clip, text, max_length, node):
     """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`."""
     check_clip(clip, node)
     (section,) = clip.tokenize(text, max_length=max_length)[NAME]
-    return [
-        Piece(token_id, text, weight, is_end=token_id == END)
-        for (token_id, weight), text in clip.tokenizer.untokenize(section)
-    ]
+    return clip.tokenizer.pieces(section, text)

@@ -16,6 +16,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 EXTENSIONS = (".safetensors", ".sft")
+SAMPLES, SAMPLE_SIZE = 64, 4096  # of a weights file's values, evenly spread, in bytes
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 # Names that also end in "_config.json" after a browser prefixed them with the folder's name.
 OTHER_CONFIGS = ("tokenizer_config.json", "generation_config.json", "preprocessor_config.json", "adapter_config.json")
@@ -32,16 +33,20 @@ class EncoderFiles:
     def identity(self):
         """What tells these files from others without reading all of the weights: a hash in hexadecimal.
 
-        Of each weights file its header, size and time of change count, of config and tokenizer the content; where they
-        lie does not.
+        Of each weights file its header, size, time of change and samples of its values count, since a copy may keep the
+        time of another file; of config and tokenizer the content; where they lie does not.
         """
         digest = hashlib.sha256()
         for path in self.weights:
-            stat = os.stat(path)
-            digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
             with open(path, "rb") as file:
+                stat = os.fstat(file.fileno())
+                digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
                 length = int.from_bytes(file.read(8), "little")  # of the header, see safetensors' format
                 digest.update(file.read(min(length, stat.st_size)))
+                start = file.tell()
+                for sample in range(SAMPLES):
+                    file.seek(start + (stat.st_size - start) * sample // SAMPLES)
+                    digest.update(file.read(SAMPLE_SIZE))
         for path in (self.config, self.tokenizer):
             digest.update(b"none" if path is None else Path(path).read_bytes())
         return digest.hexdigest()

@@ -31,20 +31,45 @@ EXPECTED = f"{LANGUAGE_MODEL}'s encoder is expected ({TEXT_ENCODER_FOLDER} from 
 
 
 class TextEncoder(torch.nn.Module):
-    """transformers' T5EncoderModel in float16 with its tokenizer.
+    """transformers' T5EncoderModel in float16 with its tokenizer; its weights may be read later than its header.
 
     `text_dim` is the width of its text states; the tokenizer is called with a text and gives {"input_ids": [...]}.
+    `identity` is that of the files, see `EncoderFiles.identity`: those whose weights were read, or will be.
     """
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, tokenizer, path, identity):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.text_dim = model.config.d_model
+        self.path = path
+        self.identity = identity
+
+    @property
+    def has_weights(self):
+        return self.device.type != "meta"
 
     @property
     def device(self):
         return self.model.shared.weight.device
+
+    def read_weights(self):
+        """Reads the weights where that has not happened yet.
+
+        Raises ELLAError as `load_text_encoder` does, and for files that change meanwhile.
+        """
+        if self.has_weights:
+            return
+        files, headers, _ = inspect_text_encoder(self.path)
+        identity = files.identity()
+        weights = read_weights(name_of(self.path), headers, self.model.state_dict())
+        if files.identity() != identity:
+            raise ELLAError(
+                f"{name_of(self.path)} changed while it was read; wait until it is written or downloaded, then run again."
+            )
+        self.model.load_state_dict(weights, strict=True, assign=True)
+        self.requires_grad_(False)
+        self.identity = identity
 
     def token_ids(self, text, max_length=0):
         """Token ids of a text, the end token last; padded and truncated to `max_length` unless that is 0."""
@@ -75,8 +100,15 @@ def load_text_encoder(path, tokenizer=None):
 
     `tokenizer` is a tokenizer.json, a spiece.model, or a folder with a tokenizer.json, for weights that come without
     one. Decoder weights in the files are not read. Raises ELLAError for files that are missing, damaged or of another
-    model, before any weight is read.
+    model, before any weight is read, and for weights that are not finite.
     """
+    encoder = open_text_encoder(path, tokenizer)
+    encoder.read_weights()
+    return encoder
+
+
+def open_text_encoder(path, tokenizer=None):
+    """`load_text_encoder` without the weights, which `TextEncoder.read_weights` reads."""
     files, headers, sizes = inspect_text_encoder(path)
     name = name_of(path)
     if files.tokenizer is None and tokenizer is None:
@@ -86,11 +118,10 @@ def load_text_encoder(path, tokenizer=None):
 
     from transformers import T5Config, T5EncoderModel  # slow to import, so only when a text encoder is loaded
 
-    config = T5Config(**sizes, attn_implementation=attention_name())
     with torch.device("meta"):
-        model = T5EncoderModel(config)
-    model.load_state_dict(read_weights(name, headers, model.state_dict()), strict=True, assign=True)
-    return TextEncoder(model.requires_grad_(False).eval(), load_tokenizer(files.tokenizer or tokenizer))
+        model = T5EncoderModel(T5Config(**sizes, attn_implementation=attention_name())).half()
+    check_shapes(name, headers, model.state_dict())
+    return TextEncoder(model.eval(), load_tokenizer(files.tokenizer or tokenizer), path, files.identity())
 
 
 def inspect_text_encoder(path):
@@ -179,14 +210,13 @@ def read_sizes(name, shapes, config_path):
     }
 
 
-def read_weights(name, headers, expected):
-    """The encoder's weights in float16 (`wo` too) by name, checked against the shapes of `expected`."""
-    source = {key: header.path for header in headers for key in header.shapes}
+def check_shapes(name, headers, expected):
+    """Raises ELLAError unless the headers hold all tensors of `expected` (name -> tensor) in their shapes."""
     shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
     for tied, key in ((EMBEDDING, TIED_EMBEDDING), (TIED_EMBEDDING, EMBEDDING)):
-        if key not in source:
-            source[key], shapes[key] = source[tied], shapes[tied]
-    missing = [key for key in expected if key not in source]
+        if key not in shapes:
+            shapes[key] = shapes[tied]
+    missing = [key for key in expected if key not in shapes]
     if missing:
         raise ELLAError(
             f"{name} lacks {len(missing)} of the encoder's {len(expected)} tensors (first: {missing[0]}); download it "
@@ -197,12 +227,23 @@ def read_weights(name, headers, expected):
             raise ELLAError(
                 f"{name} has {key} of shape {shapes[key]} where {tuple(tensor.shape)} is expected; download it again."
             )
+
+
+def read_weights(name, headers, expected):
+    """The encoder's weights in float16 (`wo` too) by name, checked as in `check_shapes` and to be finite."""
+    check_shapes(name, headers, expected)
     weights = {}
     for header in headers:
         with safe_open(header.path, "pt") as file:
             for key in header.shapes:
                 if key in expected:
                     weights[key] = file.get_tensor(key).to(torch.float16)
+                    # The extremes are NaN where a value is, and take a sixth of the time of isfinite().
+                    if not all(value.isfinite() for value in weights[key].aminmax()):
+                        raise ELLAError(
+                            f"{name} holds values that are not finite in {key}, so every picture would be black; "
+                            "download it again."
+                        )
     weights[EMBEDDING] = weights.get(EMBEDDING, weights.get(TIED_EMBEDDING))
     weights[TIED_EMBEDDING] = weights[EMBEDDING]
     return weights

@@ -8,16 +8,23 @@ import hashlib
 import json
 import logging
 import os
+import stat
 import time
 import uuid
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-FORMAT = "2"  # counts up whenever the text encoder's arithmetic or the files change
+from .finite_states import is_finite
+
+# Counts up whenever the text encoder's arithmetic or the files change. transformers' version is no part of a key,
+# because the arithmetic is pinned for all of them (language_models/t5_attention.py).
+FORMAT = "2"
 PRECISION = "float16"
 DIGEST = "sha256"
-PART = ".part"
+ENDING = ".safetensors"
+PART, SAVING = ".part", ".tmp"  # how the name of an unfinished file ends here, and how it starts in safetensors
 ABANDONED = 3600  # seconds after which an unfinished file has no writer any more
 
 
@@ -38,11 +45,13 @@ class PromptCache:
         self.limit = limit
 
     def path(self, key):
-        return os.path.join(self.folder, key + ".safetensors")
+        return os.path.join(self.folder, key + ENDING)
 
     def find(self, key):
         """The text states (1, T, text_dim) float16 of a key, or None."""
         path = self.path(key)
+        if not os.path.isfile(path):  # nothing, or a pipe whose reading would wait for ever
+            return None
         try:
             with safe_open(path, "pt") as file:
                 states, digest = file.get_tensor("text_states").clone(), (file.metadata() or {}).get(DIGEST)
@@ -50,7 +59,7 @@ class PromptCache:
             return None
         except (SafetensorError, OSError):
             digest = None
-        if digest is None or digest != digest_of(states):
+        if digest is None or digest != digest_of(key, states) or not can_be_kept(states):
             remove(path)
             return None
         try:
@@ -60,12 +69,14 @@ class PromptCache:
         return states
 
     def keep(self, key, states):
-        """Writes the text states (1, T, text_dim) float16 of a key."""
+        """Writes the text states (1, T, text_dim) float16 of a key; others, and what is not finite, are not kept."""
         states = states.cpu().contiguous()
+        if not can_be_kept(states):
+            return
         part = os.path.join(self.folder, f"{key}.{uuid.uuid4().hex}{PART}")
         try:
             os.makedirs(self.folder, exist_ok=True)
-            save_file({"text_states": states}, part, metadata={DIGEST: digest_of(states)})
+            save_file({"text_states": states}, part, metadata={DIGEST: digest_of(key, states)})
             os.replace(part, self.path(key))
             self.trim()
         except (SafetensorError, OSError) as error:
@@ -73,19 +84,28 @@ class PromptCache:
             logging.warning(f"ELLA's prompt cache could not be written ({error}); prompts are read anew instead.")
 
     def trim(self):
-        """Removes the entries not asked for the longest beyond the limit, and what a killed process left."""
-        entries = []
+        """Removes what a killed process left half-written, and beyond the limit the entries not asked for the longest."""
+        now = time.time()
+        entries, total = [], 0
         with os.scandir(self.folder) as files:
             for file in files:
+                is_part = file.name.endswith(PART) or file.name.startswith(SAVING)
+                if not is_part and not file.name.endswith(ENDING):
+                    continue
                 try:
-                    stat = file.stat()
-                except FileNotFoundError:
+                    status = file.stat()
+                except OSError:
                     continue  # another process was faster
-                if file.name.endswith(".safetensors"):
-                    entries.append((stat.st_mtime, stat.st_size, file.path))
-                elif file.name.endswith(PART) and stat.st_mtime < time.time() - ABANDONED:
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                age = now - status.st_mtime
+                if is_part and abs(age) > ABANDONED:
                     remove(file.path)
-        total = sum(size for _, size, _ in entries)
+                    continue
+                total += status.st_size
+                if not is_part:
+                    # A time that is still to come is of a clock that was ahead; nobody asked for the prompt since then.
+                    entries.append((status.st_mtime if age > -ABANDONED else 0.0, status.st_size, file.path))
         for _, size, path in sorted(entries):
             if total <= self.limit:
                 break
@@ -93,8 +113,16 @@ class PromptCache:
             total -= size
 
 
-def digest_of(states):
-    return hashlib.sha256(states.numpy().tobytes()).hexdigest()
+def can_be_kept(states):
+    """Whether a tensor is text states as a text encoder gives them: (1, T, text_dim) float16, all finite."""
+    return states.dtype == torch.float16 and states.ndim == 3 and len(states) == 1 and is_finite(states)
+
+
+def digest_of(key, states):
+    """What binds text states to their key: a hash of both, of shape and dtype."""
+    digest = hashlib.sha256(json.dumps([key, list(states.shape), str(states.dtype)]).encode())
+    digest.update(states.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def remove(path):

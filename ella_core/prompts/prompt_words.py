@@ -11,13 +11,15 @@ SPACE = "\u2581"  # sentencepiece's mark of a space, at the beginning of a piece
 class Piece:
     """A token id of a prompt, its text in the tokenizer's vocabulary, and the weight that the prompt gives it.
 
-    `is_end` marks the end token that the tokenizer adds; what comes after it is padding.
+    `is_end` marks the end token that the tokenizer adds; what comes after it is padding. `is_unreadable` marks
+    characters that the vocabulary lacks, whose text is what the prompt says there.
     """
 
     id: int
     text: str
     weight: float = 1.0
     is_end: bool = False
+    is_unreadable: bool = False
 
 
 @dataclass(frozen=True)

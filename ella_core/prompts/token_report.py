@@ -13,6 +13,7 @@ def token_report(whole, read):
     lines = [
         f"{len(read)} tokens: {counted(kept, 'piece')} of the prompt, 1 end token, {padding} padding.",
         *cut_lines(words_of(whole), kept, len(read)),
+        *unreadable_lines(whole),
         "",
         "word | weight | pieces (ids)",
         *(word_line(word) for word in words_of(read)),
@@ -40,10 +41,20 @@ def cut_lines(words, kept, length):
     return lines
 
 
+def unreadable_lines(pieces):
+    """A line on the characters of a prompt that the language model has no piece for, where there are any."""
+    characters = dict.fromkeys(character for piece in pieces if piece.is_unreadable for character in piece.text)
+    if not characters:
+        return []
+    return [f"T5 can't read these characters, and what they stand for is lost: {' '.join(characters)}"]
+
+
 def counted(number, noun):
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def word_line(word):
-    pieces = "  ".join(f"{piece.text} ({piece.id})" for piece in word.pieces)
+    pieces = "  ".join(
+        f"{piece.text} ({piece.id}{', unknown to T5' if piece.is_unreadable else ''})" for piece in word.pieces
+    )
     return f"{word.text} | {word.weight:g} | {pieces}"

@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,3 +183,13 @@ def forced(model, oracle, prompt_states):
 @pytest.fixture(scope="session", name="random_models")
 def random_models_module():
     return random_models
+
+
+@pytest.fixture
+def own_encoder(model_files):
+    """Name of a text encoder like tiny-t5 whose weights nothing else in this process shares."""
+    name = f"own-{uuid.uuid4().hex[:8]}"
+    folder = shutil.copytree(model_files / "ella_encoder/tiny-t5", model_files / "ella_encoder" / name)
+    os.utime(folder / "model.safetensors", ns=(time.time_ns(),) * 2)
+    yield name
+    shutil.rmtree(folder)

@@ -19,10 +19,10 @@ from ....old_workflows.old_nodes import OLD_NODES
 from ...errors import ELLAError
 from ...pack_version import pack_version
 from ...released import CONNECTOR, REPOSITORY, TEXT_DIM, TEXT_ENCODER, TEXT_ENCODER_FOLDER
-from ..clip import NAME, ELLATokenizer
+from ..clip import encoder_of
+from ..clip_tokenizer import ELLATokenizer
 from ..connector_model import check_text_dim, compute_dtype, connector_name, is_connector
 from ..model_folders import CONNECTORS, ENCODERS
-from ..remembering_clip import RememberingCLIP
 from ..sampler_patch import KEY, check_model, context_dim_of
 from .model_inventory import Entry, connectors, files_not_listed, reason, text_encoders
 from .public_paths import PublicPaths
@@ -114,7 +114,7 @@ def misfits(ella, clip, model):
     checks = []
     if is_connector(ella) and model is not None:
         checks.append(lambda: check_model(model, ella))
-    encoder = loaded_encoder(clip)
+    encoder = encoder_of(clip) if is_text_encoder(clip) else None
     if is_connector(ella) and encoder is not None:
         statement = f"The wired text encoder makes text states of width {encoder.text_dim}"
         checks.append(lambda: check_text_dim(ella, encoder.text_dim, statement))
@@ -127,15 +127,7 @@ def misfits(ella, clip, model):
 
 
 def is_text_encoder(clip):
-    return isinstance(clip, RememberingCLIP) or isinstance(getattr(clip, "tokenizer", None), ELLATokenizer)
-
-
-def loaded_encoder(clip):
-    """The core's TextEncoder in a CLIP of Load ELLA Text Encoder, None where it is another CLIP or not loaded yet."""
-    # A RememberingCLIP would load the language model if it was asked for its tokenizer.
-    if isinstance(clip, RememberingCLIP) and clip.loaded is None or not is_text_encoder(clip):
-        return None
-    return getattr(clip.cond_stage_model, NAME).encoder
+    return isinstance(getattr(clip, "tokenizer", None), ELLATokenizer)
 
 
 def versions():
@@ -208,12 +200,11 @@ def ella_text(ella):
 def clip_text(clip):
     if clip is None:
         return "nothing"
-    encoder = loaded_encoder(clip)
-    if encoder is not None:
-        return f"ELLA's text encoder, width {encoder.text_dim}, {encoder.model.dtype}, on {clip.patcher.load_device}"
-    if is_text_encoder(clip):
-        return "ELLA's text encoder with prompt_cache, not loaded so far"
-    return f"another CLIP ({type(clip.cond_stage_model).__name__})"
+    if not is_text_encoder(clip):
+        return f"another CLIP ({type(clip.cond_stage_model).__name__})"
+    encoder = encoder_of(clip)
+    place = f"on {clip.patcher.load_device}" if encoder.has_weights else "its weights not read so far"
+    return f"ELLA's text encoder, width {encoder.text_dim}, {encoder.model.dtype}, {place}"
 
 
 def model_text(model):
