@@ -1,4 +1,3 @@
-from ..ella_core.host.attention_map import map_attention
 from .schema import ELLA, io, max_length_input
 
 
@@ -49,4 +48,6 @@ class ELLAAttentionMap(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, ella, text, max_length, steps, blocks, heads) -> io.NodeOutput:
+        from ..ella_core.host.attention_map import map_attention  # here, because few runs need it and each start pays
+
         return io.NodeOutput(*map_attention(clip, ella, text, max_length, steps, blocks, heads))

@@ -1,6 +1,5 @@
 import logging
 
-from ..ella_core.host.diagnose.diagnosis import diagnose
 from .schema import ELLA, io
 from .shown_text import shown_text
 
@@ -41,6 +40,8 @@ class ELLADiagnose(io.ComfyNode):
 
     @classmethod
     def execute(cls, ella=None, clip=None, model=None) -> io.NodeOutput:
+        from ..ella_core.host.diagnose.diagnosis import diagnose  # here, because few runs need it and each start pays
+
         page = diagnose(ella, clip, model)
         logging.info("%s", page)
         return shown_text(cls, page)

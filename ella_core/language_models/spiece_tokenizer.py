@@ -1,12 +1,12 @@
 """The tokenizer of a text encoder that comes with a spiece.model alone."""
 
-from sentencepiece import SentencePieceProcessor
-
 
 class SentencePieceTokenizer:
     """sentencepiece with T5's end token, called as a transformers tokenizer is: text -> {"input_ids": [...]}."""
 
     def __init__(self, path):
+        from sentencepiece import SentencePieceProcessor  # here, because most text encoders come with a tokenizer.json
+
         self.pieces = SentencePieceProcessor(model_file=path)
 
     def __call__(self, text):

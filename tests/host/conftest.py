@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import importlib
 import json
 import os
 import shutil
@@ -97,7 +98,7 @@ class Host:
 
     def core(self, module):
         """A module of the pack's core as the host loaded it, "host.conditioning" for example."""
-        return sys.modules[f"{self.pack.__name__}.ella_core.{module}"]
+        return importlib.import_module(f"{self.pack.__name__}.ella_core.{module}")
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,9 @@ import nodes, server
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 server.PromptServer(loop)
-before = set(nodes.NODE_CLASS_MAPPINGS)
+before, modules = set(nodes.NODE_CLASS_MAPPINGS), set(sys.modules)
 assert loop.run_until_complete(nodes.load_custom_node(pack, module_parent="custom_nodes"))
-print(json.dumps(sorted(set(nodes.NODE_CLASS_MAPPINGS) - before)))
+print(json.dumps([sorted(set(nodes.NODE_CLASS_MAPPINGS) - before), sorted(set(sys.modules) - modules)]))
 """
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # comfy-cli's own use of pathspec
@@ -102,14 +102,28 @@ def test_the_scanner_s_words_are_recognised():
     assert not FORBIDDEN.search("model.requires_grad_(False).eval()")
 
 
-def test_the_pack_loads_from_the_archive(host, archive):
+@pytest.fixture(scope="module")
+def loaded(archive):
+    """[node ids, modules] that a fresh host has more after it loaded the archive."""
     base = archive.parents[1]
     command = [sys.executable, "-c", LOAD, COMFYUI, str(base), str(archive)]
     result = subprocess.run(command, cwd=base, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_the_pack_loads_from_the_archive(host, loaded):
     pack = host.pack.__name__ + "."
-    expected = sorted(name for name, cls in host.node_classes.items() if cls.__module__.startswith(pack))
-    assert json.loads(result.stdout.splitlines()[-1]) == expected
+    assert loaded[0] == sorted(name for name, cls in host.node_classes.items() if cls.__module__.startswith(pack))
+
+
+def test_the_start_of_the_host_imports_no_more_than_registration_needs(loaded):
+    """What only some runs need is imported by them: libraries, and the work of the nodes that look at things."""
+    core = {name.partition(".ella_core.")[2] for name in loaded[1]}
+    assert "host.sampler_patch" in core
+    assert not [name for name in core if name.startswith(("attention.", "host.attention_map", "host.diagnose."))]
+    libraries = {name.partition(".")[0] for name in loaded[1]}
+    assert not libraries & {"sentencepiece", "matplotlib", "transformers", "einops"}
 
 
 def test_the_registry_s_own_check(archive, tmp_path):
