@@ -26,7 +26,6 @@ class APIGraph(Graph):
     def __init__(self, workflow):
         super().__init__()
         self.workflow = workflow
-        self.last_number = max((int(node) for node in workflow if node.isdecimal() and len(node) < 16), default=0)
         for node, fields in workflow.items():
             for name, value in fields["inputs"].items():
                 if is_wire(value):
@@ -35,6 +34,9 @@ class APIGraph(Graph):
                         self.wires.add(start, end)
                     else:
                         self.broken.append((end, start))
+        # A new node must not get the id that a broken wire names.
+        taken = [*workflow, *(start.node for _, start in self.broken)]
+        self.last_number = max((int(node) for node in taken if node.isdecimal() and len(node) < 16), default=0)
 
     def exists(self, output):
         """Whether a node has an Output, as far as the format tells."""
@@ -95,7 +97,8 @@ class APIGraph(Graph):
     def replace(self, node, kind, arguments):
         for end in self.wires.into(node):
             self.cut(end)
-        title = (self.workflow[node].get("_meta") or {}).get("title")
+        meta = self.workflow[node].get("_meta")
+        title = meta.get("title") if isinstance(meta, dict) else None
         own = isinstance(title, str) and title not in (self.kind(node), OLD_TITLES.get(self.kind(node)))
         self.write(node, kind, arguments, title if own else kind.name)
 

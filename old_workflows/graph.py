@@ -122,8 +122,12 @@ class Graph(ABC):
         return self.value(node, name) if wired is None else wired
 
     def past_reroutes(self, output):
-        """The Output behind a wire, Reroute nodes skipped; None where nothing is wired."""
+        """The Output behind a wire, Reroute nodes skipped; None where nothing is wired, or they lead in a circle."""
+        seen = set()
         while output is not None and self.kind(output.node) in REROUTES:
+            if output in seen:
+                return None
+            seen.add(output)
             output = next(iter(self.wires.into(output.node).values()), None)
         return output
 

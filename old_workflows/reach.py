@@ -27,8 +27,7 @@ class Reach:
         for prompt in prompts:
             self.follow(prompt)
         self.find_sides(ranks)
-        for prompt in prompts:
-            self.refuse_dead_ends(prompt)
+        self.refuse_dead_ends(prompts)
 
     def follow(self, prompt):
         start = self.graph.consumers(prompt.source)
@@ -86,12 +85,17 @@ class Reach:
                 return {POSITIVE}
         return self.sides[end.node]
 
-    def refuse_dead_ends(self, prompt):
-        ends = self.graph.consumers(prompt.source)
-        if not any(self.sides_of(end) for end in ends):
-            self.refuse_dead_end(prompt.source.node, "")
-        surely = [end for node, further in self.ends.items() if self.first[node] is prompt for end in further]
-        for end in ends + [end for end in surely if self.graph.takes_conditioning(end)]:
+    def refuse_dead_ends(self, prompts):
+        for prompt in prompts:
+            ends = self.graph.consumers(prompt.source)
+            if not any(self.sides_of(end) for end in ends):
+                self.refuse_dead_end(prompt.source.node, "")
+            self.refuse_dead_among(ends, prompt)
+        for node, ends in self.ends.items():
+            self.refuse_dead_among([end for end in ends if self.graph.takes_conditioning(end)], self.first[node])
+
+    def refuse_dead_among(self, ends, prompt):
+        for end in ends:
             if not self.sides_of(end) and self.graph.kind(end.node) not in REROUTES:
                 origin = f", to which the conditioning of {self.graph.label(prompt.source.node)} goes"
                 self.refuse_dead_end(end.node, origin)

@@ -6,7 +6,7 @@ from .core_nodes import WIDGETS
 from .graph import REROUTES, Graph
 from .old_nodes import OLD_TITLES, OLD_WIDGETS
 from .quote import quote
-from .ui_form import check_form, check_inside, inner_nodes, name_of, subgraphs_of
+from .ui_form import check_form, check_inside, inner_nodes, is_id, name_of, subgraphs_of
 from .ui_layout import Layout
 from .wires import Input, Output
 
@@ -32,7 +32,8 @@ class UIGraph(Graph):
         self.layout = Layout(self.by_id)
         numbers = [number for number in (workflow.get("last_link_id"), *self.links) if isinstance(number, int)]
         self.last_link = max(numbers, default=0)
-        numbers = [number for number in (workflow.get("last_node_id"), *self.by_id) if isinstance(number, int)]
+        taken = [node for link in self.links.values() for node in (link[1], link[3])]  # also by links that are broken
+        numbers = [number for number in (workflow.get("last_node_id"), *self.by_id, *taken) if isinstance(number, int)]
         self.last_node = max(numbers, default=0)
         for node in self.by_id:
             self.read_wires(node)
@@ -117,7 +118,13 @@ class UIGraph(Graph):
         return True
 
     def output_slot(self, output):
-        return self.by_id[output.node]["outputs"][output.slot]
+        """An output of a node in the file; an old node may have been saved before its pack gave it all of them."""
+        fields = self.by_id[output.node]
+        slots = fields["outputs"] = fields.get("outputs") or []
+        slots += [
+            {"name": "CONDITIONING", "type": "CONDITIONING", "links": []} for _ in range(len(slots), output.slot + 1)
+        ]
+        return slots[output.slot]
 
     def draw(self, output, end):
         if end not in self.slots:
@@ -173,7 +180,8 @@ class UIGraph(Graph):
         lines = []
         for place, entry in places:
             for node in inner_nodes(entry):
-                names = {slot.get("name") for slot in node.get("inputs") or [] if isinstance(slot, dict)}
+                slots = node.get("inputs")
+                names = [field(slot, "name") for slot in slots] if isinstance(slots, list) else []
                 if node["type"] == kind and "clip" in names:
                     lines.append(f"{kind} (node {quote(node.get('id'), 20)}){place} became {name}")
                     node["type"] = name
@@ -193,7 +201,7 @@ class UIGraph(Graph):
             outputs = self.by_id[output.node].get("outputs") or [] if output.node in self.by_id else []
             if 0 <= output.slot < len(outputs):
                 slot = outputs[output.slot]
-                kept = [number for number in slot.get("links") or [] if number not in self.erased]
+                kept = [number for number in slot.get("links") or [] if is_id(number) and number not in self.erased]
                 slot["links"] = kept + [number for number in numbers if number in self.links]
         forget_dots(self.workflow.get("extra") or {}, self.erased)
         groups = self.workflow.get("groups")
@@ -202,10 +210,20 @@ class UIGraph(Graph):
 
 def forget_dots(extra, erased):
     """Takes links out of the editor's own lists of the dots that its wires run through."""
-    if isinstance(extra.get("linkExtensions"), list):
-        extra["linkExtensions"] = [entry for entry in extra["linkExtensions"] if entry.get("id") not in erased]
-    for dot in extra.get("reroutes") or []:
-        dot["linkIds"] = [link for link in dot.get("linkIds") or [] if link not in erased]
+
+    def is_left(number):
+        return not (is_id(number) and number in erased)
+
+    extensions, dots = extra.get("linkExtensions"), extra.get("reroutes")
+    if isinstance(extensions, list):
+        extra["linkExtensions"] = [entry for entry in extensions if is_left(field(entry, "id"))]
+    for dot in dots if isinstance(dots, list) else ():
+        if isinstance(field(dot, "linkIds"), list):
+            dot["linkIds"] = list(filter(is_left, dot["linkIds"]))
+
+
+def field(entry, name):
+    return entry.get(name) if isinstance(entry, dict) else None
 
 
 def new_slots(kind, arguments):

@@ -12,7 +12,9 @@ SIZE = (300, 200)
 
 def xy(pair, default=(0, 0)):
     """[x, y] of a place or a size, which older editors saved as {"0": x, "1": y}; the default where there is none."""
-    values = [pair.get("0"), pair.get("1")] if isinstance(pair, dict) else list(pair or ())[:2]
+    values = (
+        [pair.get("0"), pair.get("1")] if isinstance(pair, dict) else list(pair if isinstance(pair, list) else ())[:2]
+    )
     values += [None] * (2 - len(values))
     return [value if isinstance(value, (int, float)) else other for value, other in zip(values, default)]
 

@@ -1,11 +1,10 @@
-"""The command that converts old workflows: what it refuses, the files it reads and writes."""
+"""The command that converts old workflows: what it refuses, and what it needs."""
 
+import ast
 import copy
 import json
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from old_graphs import GRAPHS, LORA, as_ui, node, official, sampler, timesteps
 
 from old_workflows.convert import convert
 from old_workflows.errors import WorkflowError
-from old_workflows.png_text import PNG
 from old_workflows.workflow_file import convert_file, graph_of
 
 COMMAND = Path(__file__).resolve().parents[2] / "scripts/convert_workflow.py"
@@ -118,77 +116,6 @@ def test_what_is_not_understood_is_refused_and_nothing_is_written(case, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
 
 
-# ---- files
-
-
-def png(*chunks):
-    """A PNG of one black pixel with text chunks (kind, body)."""
-    parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
-        *chunks,
-        (b"IDAT", zlib.compress(b"\0\0")),
-        (b"IEND", b""),
-    ]
-    return PNG + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
-    )
-
-
-def chunk(kind, keyword, workflow):
-    text = json.dumps(workflow).encode()
-    if kind == b"zTXt":
-        return kind, keyword + b"\0\0" + zlib.compress(text)
-    if kind == b"iTXt":
-        return kind, keyword + b"\0\1\0\0\0" + zlib.compress(text)
-    return kind, keyword + b"\0" + text
-
-
-@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
-def test_a_picture_gives_its_workflow_or_else_its_prompt(kind, tmp_path):
-    prompt = chunk(kind, b"prompt", GRAPHS["encode"])
-    (tmp_path / "both.png").write_bytes(png(prompt, chunk(kind, b"workflow", as_ui(GRAPHS["encode"]))))
-    (tmp_path / "prompt.png").write_bytes(png(prompt))
-    convert_file(tmp_path / "both.png", tmp_path / "both.json")
-    convert_file(tmp_path / "prompt.png", tmp_path / "prompt.json")
-    assert json.loads((tmp_path / "both.json").read_text()) == converted(as_ui(GRAPHS["encode"]))[0]
-    assert json.loads((tmp_path / "prompt.json").read_text()) == converted(copy.deepcopy(GRAPHS["encode"]))[0]
-
-
-BAD_FILES = {
-    "no workflow": (png(), "carries no workflow"),
-    "cut off": (png(chunk(b"tEXt", b"prompt", GRAPHS["encode"]))[:300], "carries no workflow|neither a JSON"),
-    "damaged": (png((b"zTXt", b"workflow\0\0nonsense")), "damaged picture"),
-    "a JPEG": (b"\xff\xd8\xff\xe0 JFIF", "neither a JSON file nor a PNG"),
-    "half a JSON": (b'{"nodes": [', "neither a JSON file nor a PNG"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_bad_files_are_refused(case, tmp_path):
-    data, message = BAD_FILES[case]
-    (tmp_path / "old").write_bytes(data)
-    with pytest.raises(WorkflowError, match=message):
-        convert_file(tmp_path / "old", tmp_path / "new.json")
-    assert not (tmp_path / "new.json").exists()
-
-
-def test_files_are_not_written_over_unless_asked(tmp_path):
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps(GRAPHS["encode"]))
-    with pytest.raises(WorkflowError, match="--overwrite"):
-        convert_file(path, path)
-    assert json.loads(path.read_text()) == GRAPHS["encode"]
-    convert_file(path, path, overwrite=True)
-    assert json.loads(path.read_text()) == converted(copy.deepcopy(GRAPHS["encode"]))[0]
-    with pytest.raises(WorkflowError, match="ends in .json"):
-        convert_file(path, tmp_path / "new.png")
-    with pytest.raises(WorkflowError, match="can't be read"):
-        convert_file(tmp_path / "none.json", tmp_path / "new.json")
-    path.write_text(json.dumps(GRAPHS["encode"]))
-    with pytest.raises(WorkflowError, match="can't be written"):
-        convert_file(path, tmp_path / "missing folder" / "new.json")
-
-
 # ---- the command
 
 
@@ -206,3 +133,27 @@ def test_the_command_needs_python_alone(tmp_path):
     refused = run_command(tmp_path / "new.json", "-o", tmp_path / "newer.json")
     assert (refused.returncode, refused.stdout) == (1, "") and "nothing to convert" in refused.stderr
     assert not (tmp_path / "newer.json").exists()
+
+
+OLDER = """
+import runpy, sys
+sys.version_info, sys.version = (3, 8, 19, "final", 0), "3.8.19 (main)"
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_an_older_python_is_told_in_a_sentence(tmp_path):
+    command = [sys.executable, "-c", OLDER, str(COMMAND), "old.json", "-o", str(tmp_path / "new.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("This command needs Python 3.9 or newer and was run by 3.8.19;")
+
+
+def test_the_converter_is_written_for_python_3_9_and_the_command_for_any():
+    for path in (COMMAND.parents[1] / "old_workflows").glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+        annotated = [found for found in ast.walk(ast.parse(path.read_text())) if isinstance(found, ast.AnnAssign)]
+        assert not annotated or "from __future__ import annotations" in path.read_text()
+    command = ast.parse(COMMAND.read_text(), feature_version=(3, 4))
+    assert not any(isinstance(found, (ast.JoinedStr, ast.AnnAssign)) for found in ast.walk(command))
