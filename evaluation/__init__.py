@@ -1,1 +1,1 @@
-"""Does the picture follow the prompt? Suites, judges and scores for any workflow of any ComfyUI; see docs/evaluation.md."""
+"""Does the picture follow the prompt? Suites, judges and scores for any ComfyUI workflow; see docs/evaluation.md."""

@@ -50,7 +50,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path, settings, suite):
-        """Makes a run, or opens the one that is there if it was asked for the same; EvaluationError where they differ."""
+        """Makes a run, or opens the one that is there if it was asked for the same, else raises EvaluationError."""
         path = Path(path)
         if (path / RUN).exists():
             run = cls(path)
@@ -109,7 +109,7 @@ class RunFolder:
         self.manifest.append({"prompt": prompt_id, "index": index, "seed": seed, "server": server, "sha256": sha256})
 
     def pictures(self, verify=False):
-        """{(prompt id, index): manifest line} of the pictures whose files are there; with `verify`, unchanged as well."""
+        """{(prompt id, index): manifest line} of the pictures whose files are there (`verify`: and unchanged)."""
         lines = {(line["prompt"], line["index"]): line for line in self.manifest.read()}
         return {key: line for key, line in lines.items() if self._is_there(*key, line["sha256"] if verify else None)}
 
@@ -171,7 +171,7 @@ class RunFolder:
 
 
 def write_whole(path, data):
-    """Puts bytes into a file that appears whole or not at all; makes its folder. EvaluationError where the disk is full."""
+    """Puts bytes into a file that appears whole or not at all, and makes its folder. EvaluationError where it can't."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:

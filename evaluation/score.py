@@ -41,7 +41,8 @@ class Options:
     categories: tuple[str, ...] = ()
     """Without a run: the categories of t2i_compbench or the tasks of geneval that were answered."""
 
-    def __post_init__(self):
+    def check(self):
+        """EvaluationError where neither a run nor loose answers are named, or both."""
         loose = (self.suite, self.data, self.answers)
         if (self.run is None) == (None in loose) or (self.run is not None and any(loose)):
             raise EvaluationError("give either the folder of a run, or all of --suite, --data and --answers.")
@@ -49,6 +50,7 @@ class Options:
 
 def run(options):
     """Prints the scores that `options` ask for."""
+    options.check()
     if options.run is not None:
         folder = RunFolder(options.run)
         suite, images = folder.suite, folder.settings["images"]
@@ -97,7 +99,7 @@ def score_lines(suite, lines, images, rule):
 
 
 def judged(folder, judges=()):
-    """({judge: its settings}, all lines that the judges answered); EvaluationError where two answered the same question."""
+    """({judge: its settings}, all lines of the judges); EvaluationError where two answered the same question."""
     there = folder.judges()
     lacking = [judge for judge in judges if judge not in there]
     if lacking or not there:
@@ -112,15 +114,15 @@ def judged(folder, judges=()):
             other = by.setdefault((line.get("prompt"), line.get("index"), line.get("question")), judge)
             if other != judge:
                 raise EvaluationError(
-                    f"{other} and {judge} both answered question {line.get('question')} on {line.get('prompt')}; choose "
-                    "with --judge."
+                    f"{other} and {judge} both answered question {line.get('question')} on {line.get('prompt')}; "
+                    "choose with --judge."
                 )
         lines += own
     return {judge: folder.judge_settings(judge) for judge in judges or there}, lines
 
 
 def as_json(suite, score, judges, images):
-    """What `score` prints: every number from 0 to 100, with the judges' settings and whatever must be said beside it."""
+    """What `score` prints: numbers from 0 to 100, the judges' settings, and whatever must be said beside them."""
     from .scores.intervals import intervals
 
     found = intervals(score)

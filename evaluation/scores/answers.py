@@ -9,7 +9,7 @@ from ..errors import EvaluationError
 
 
 class Answer(NamedTuple):
-    """What a judge said (`text`), and the probability that it gave to the expected answer (`p_yes`, None without one)."""
+    """What a judge said (`text`), and its probability of the expected answer (`p_yes`, None without one)."""
 
     text: str
     p_yes: float | None = None
@@ -30,7 +30,7 @@ def by_question(lines):
         if not all(isinstance(value, kind) for kind, value in types):
             raise EvaluationError(
                 f"line {number} of the answers is not like "
-                '{"prompt": "whoops_5", "index": 0, "question": 2, "answer": "yes", "p_yes": 0.97}; mind which are numbers.'
+                '{"prompt": "whoops_5", "index": 0, "question": 2, "answer": "yes", "p_yes": 0.97}; mind the numbers.'
             )
         answers[key] = answer
     return answers
@@ -91,7 +91,7 @@ class Answers:
         p_yes = self.answers[prompt.id, index, question.id].p_yes
         if p_yes is None:
             raise EvaluationError(
-                f"the answer to question {question.id} on picture {index} of {prompt.id} has no p_yes, which this suite "
-                "is scored by; use a judge that gives probabilities."
+                f"the answer to question {question.id} on picture {index} of {prompt.id} has no p_yes, which this "
+                "suite is scored by; use a judge that gives probabilities."
             )
         return p_yes

@@ -13,7 +13,7 @@ from .score import CategorySums, Score
 
 
 def corrected(suite, answers, images):
-    """Every question and picture; yes whatever its case or full stop; a question is 0 if a parent's own answer is not yes.
+    """Every question and picture; yes whatever its case or full stop; a question is 0 if a parent's answer is not yes.
 
     Overall is the mean over prompts of the mean over their pictures and questions. Categories are means of the answers
     themselves, as in the paper.

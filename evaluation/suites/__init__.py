@@ -11,8 +11,8 @@ NAMES = ("dpg_bench", "dsg1k", "t2i_compbench", "geneval", "geneval2", "custom")
 def load_suite(name, data, categories=(), limit=0):
     """The Suite `name` from the user's data (a path).
 
-    `categories` are tasks of t2i_compbench or geneval (none: all that are there); a `limit` keeps the first prompts, and
-    says so in a remark. EvaluationError where the name or the data are wrong.
+    `categories` are tasks of t2i_compbench or geneval (none: all that are there); a `limit` keeps the first prompts
+    and says so in a remark. EvaluationError where the name or the data are wrong.
     """
     if name not in NAMES:
         raise EvaluationError(f"there is no suite {name}; there are {', '.join(NAMES)}.")

@@ -6,14 +6,14 @@ from .question_csv import find_file
 from .suite import OBJECTS, Prompt, Question, Suite
 
 SOURCE = (
-    "GenEval is prompts/evaluation_metadata.jsonl of github.com/djghosh13/geneval (MIT); download it and give it, or its "
-    "folder, as --data."
+    "GenEval is prompts/evaluation_metadata.jsonl of github.com/djghosh13/geneval (MIT); download it and give it, or "
+    "its folder, as --data."
 )
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 
 def load(data, categories=()):
-    """The suite from the .jsonl, or its folder; `categories` are tasks. Ids are those of the official folders, 00000 on."""
+    """The suite from the .jsonl, or its folder; `categories` are tasks. Ids are the official folders', 00000 on."""
     unknown = set(categories) - set(TASKS)
     if unknown:
         raise EvaluationError(f"GenEval has no task {sorted(unknown)[0]}; its tasks are {', '.join(TASKS)}.")

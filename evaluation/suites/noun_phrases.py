@@ -60,7 +60,7 @@ def first_and_last_noun(doc):
 
 
 def objects_around_preposition(doc):
-    """The two objects of a complex prompt: the noun before its preposition and the one after; [] where they are not two."""
+    """The two objects of a complex prompt: the nouns before and after its preposition; [] where they are not two."""
     found = []
     for start in range(len(doc)):
         length = next((n for n in (3, 2, 1) if doc[start : start + n].text in PREPOSITIONS), None)

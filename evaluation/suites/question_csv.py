@@ -23,8 +23,8 @@ ITEM, TEXT, NUMBER, PARENTS, TUPLE, QUESTION = COLUMNS = (
 def read_question_csv(path, published=None):
     """(prompts, remarks) of a question CSV.
 
-    `published` is the git blob hash of a file that the world has scores on. That file is taken as it is: a dependency on
-    nothing is left out and counted in a remark. A differing file is named as such in a remark. In any file but the
+    `published` is the git blob hash of a file that the world has scores on. That file is taken as it is: a dependency
+    on nothing is left out and counted in a remark. A differing file is named as such in a remark. In any file but the
     published one, a dependency on itself or on a question that is not there raises EvaluationError, as does whatever
     else is wrong, by its line.
     """
@@ -40,8 +40,8 @@ def read_question_csv(path, published=None):
             parents, bad = _parents(row[PARENTS], number, known)
             if bad and not is_published:
                 raise EvaluationError(
-                    f"line {line} of {path} makes question {number} of {item_id} depend on {bad[0]}; write the numbers of "
-                    "other questions of the same prompt there, or 0."
+                    f"line {line} of {path} makes question {number} of {item_id} depend on {bad[0]}; write the numbers "
+                    "of other questions of the same prompt there, or 0."
                 )
             left_out += len(bad)
             category = row[TUPLE].split("(")[0].strip()
@@ -58,7 +58,7 @@ def read_question_csv(path, published=None):
 
 
 class _Table:
-    """The rows of a question CSV by prompt: `prompts` {item id: [(line, question id, row)]}, `texts` {item id: prompt}."""
+    """The rows of a question CSV: `prompts` {item id: [(line, question id, row)]}, `texts` {item id: prompt}."""
 
     def __init__(self, path, data):
         self.path = path
@@ -94,8 +94,8 @@ class _Table:
         rows = self.prompts.setdefault(item_id, [])
         if any(number == other for _, other, _ in rows):
             raise EvaluationError(
-                f"line {line} of {self.path} is the second question {number} of {item_id}; give each question of a prompt "
-                "a proposition_id of its own."
+                f"line {line} of {self.path} is the second question {number} of {item_id}; give each question of a "
+                "prompt a proposition_id of its own."
             )
         if self.texts.setdefault(item_id, row[TEXT]) != row[TEXT]:
             raise EvaluationError(

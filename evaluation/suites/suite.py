@@ -1,7 +1,7 @@
 """What a benchmark is here: prompts with ids, the questions on each, and the name of the rule that scores the answers.
 
-A suite is one file beside this one. It holds `SOURCE`, a sentence on where its data come from and under which terms, and
-`load(data, categories=()) -> Suite`. No suite's data are part of this repository.
+A suite is one file beside this one. It holds `SOURCE`, a sentence on where its data come from and under which terms,
+and `load(data, categories=()) -> Suite`. No suite's data are part of this repository.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Question:
     """One thing that is asked of each picture of a prompt.
 
     `id` is unique within the prompt, `parents` are the ids of the questions it depends on, `category` is as in the file
-    ("attribute - color"; the part before "-" is the broad category). `kind` tells which judges can answer it, `expected`
-    is the right answer, `details` is what a judge needs beside the text, by kind.
+    ("attribute - color"; the part before "-" is the broad category). `kind` tells which judges can answer it,
+    `expected` is the right answer, `details` is what a judge needs beside the text, by kind.
     """
 
     id: int
@@ -44,7 +44,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to draw. `id` names its folder of pictures; `category` is the task that it belongs to, where the suite has tasks."""
+    """A text to draw. `id` names its folder of pictures; `category` is its task, where the suite has tasks."""
 
     id: str
     text: str
@@ -60,7 +60,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Suite:
-    """A benchmark in hand: `prompts` in the order of the file, `rule` a name of scores.RULES, `source` the module's SOURCE.
+    """A benchmark: `prompts` in the order of the file, `rule` one of scores.RULES, `source` the module's SOURCE.
 
     `remarks` are sentences that belong beside every score, above all that the data differ from the published.
     """

@@ -24,9 +24,9 @@ CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 
 
 def load(data, categories=()):
-    """The suite from a folder of <category>_val.txt or <category>.txt, or from one such file; ids are color_0001 and so on.
+    """The suite from a folder of <category>_val.txt or <category>.txt, or from one such file; ids are color_0001 on.
 
-    complex also needs complex_val_spatial.txt and complex_val_action.txt beside it, which tell what a prompt is made of.
+    complex also needs complex_val_spatial.txt and complex_val_action.txt, which tell what a prompt is made of.
     """
     unknown = set(categories) - set(CATEGORIES)
     if unknown:

@@ -80,7 +80,7 @@ def test_the_official_rule_worked_out_by_hand(suite):
     # chain, picture 0: 1 is no, so 2 becomes 0, so 3 becomes 0; only 4 is left. Picture 1: 2 is no, so 3 becomes 0, and
     # "Yes." is not "yes"; only 1 is left.
     chain = (Fraction(1, 4) + Fraction(1, 4)) / 2
-    # backwards, picture 0: 1 is looked at before 2 became 0 for 3's sake, and stays. Picture 1: 2 is no, so 1 becomes 0.
+    # backwards, picture 0: 1 is looked at before 2 became 0 for 3's sake, and stays. Picture 1: 2 is no, so 1 is 0.
     backwards = (THIRD + THIRD) / 2
     # two parents, picture 1: 3 is no, so 2 becomes 0.
     two_parents = (1 + THIRD) / 2

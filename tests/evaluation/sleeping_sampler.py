@@ -1,0 +1,65 @@
+"""Custom nodes for the tests: text, a sampler that sleeps, and small pictures that tell what they were drawn from."""
+
+import hashlib
+import time
+
+import torch
+
+
+class WriteText:
+    CATEGORY, FUNCTION = "tests", "write"
+    RETURN_TYPES = ("CONDITIONING",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"text": ("STRING", {"multiline": True})}}
+
+    def write(self, text):
+        return ([[text, {}]],)
+
+
+class SleepingSampler:
+    CATEGORY, FUNCTION = "tests", "sample"
+    RETURN_TYPES = ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
+                "seconds": ("FLOAT", {"default": 0.0, "min": 0.0, "max": 60.0}),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING",),
+                "latent_image": ("LATENT",),
+            }
+        }
+
+    def sample(self, seed, seconds, positive, negative, latent_image):
+        text = positive[0][0]
+        time.sleep(seconds)
+        if text == "fails":
+            raise RuntimeError("this prompt can't be drawn")
+        return ({"samples": latent_image["samples"], "drawn": (text, negative[0][0], seed)},)
+
+
+class DrawColour:
+    """A picture of 8x8 pixels whose one colour is the hash of prompt, negative prompt, seed and place in the batch."""
+
+    CATEGORY, FUNCTION = "tests", "draw"
+    RETURN_TYPES = ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"samples": ("LATENT",)}}
+
+    def draw(self, samples):
+        colours = [colour(*samples["drawn"], place) for place in range(samples["samples"].shape[0])]
+        return (torch.tensor(colours).float()[:, None, None].expand(-1, 8, 8, 3) / 255,)
+
+
+def colour(text, negative, seed, place):
+    """(red, green, blue) of 0 to 255."""
+    return list(hashlib.sha256(repr((text, negative, seed, place)).encode()).digest()[:3])
+
+
+NODE_CLASS_MAPPINGS = {"WriteText": WriteText, "SleepingSampler": SleepingSampler, "DrawColour": DrawColour}
