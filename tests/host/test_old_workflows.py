@@ -4,6 +4,8 @@ import copy
 import importlib
 from pathlib import Path
 
+import comfy.model_sampling
+import comfy.samplers
 import folder_paths
 import pytest
 import torch
@@ -78,3 +80,74 @@ def test_a_converted_graph_becomes_a_picture(name, host, named_models, converted
         pictures[name] = picture.tobytes()
     if name in ALIKE:
         assert pictures[name] == pictures[next(drawn for drawn in ALIKE if drawn in pictures)]
+
+
+# ---- what the converter says by hand, against the host
+
+
+def as_kind(info):
+    """(inputs, widgets, outputs, optional) of a node as the host describes it, as in a NodeKind."""
+    described = {**info["input"]["required"], **info["input"].get("optional", {})}
+    order = [name for names in info["input_order"].values() for name in names]
+    wires = {name: "COMBO" if isinstance(described[name][0], list) else described[name][0] for name in order}
+    typed = [name for name in order if wires[name] in ("COMBO", "BOOLEAN", "STRING", "INT", "FLOAT")]
+    return (
+        tuple((name, wires[name]) for name in order if name not in typed),
+        tuple((name, wires[name]) for name in typed),
+        tuple(zip(info["output_name"], info["output"])),
+        tuple(info["input"].get("optional", {})),
+    )
+
+
+@pytest.mark.parametrize("name", ["LOAD_ELLA", "LOAD_ENCODER", "T5_TEXT_ENCODE", "CLIP_TEXT_ENCODE", "APPLY"])
+def test_a_node_that_the_converter_writes_is_the_host_s(name, host):
+    kind = getattr(importlib.import_module(f"{host.pack.__name__}.old_workflows.new_nodes"), name)
+    (info,) = host.object_info(kind.name).values()
+    assert (kind.inputs, kind.widgets, kind.outputs, kind.optional) == as_kind(info)
+    described = {**info["input"]["required"], **info["input"].get("optional", {})}
+    for (widget, wire), default in zip(kind.widgets, kind.defaults, strict=True):
+        if wire != "COMBO":  # whose default is whatever file is there
+            assert default == described[widget][1].get("default", "")
+
+
+def test_every_node_that_the_converter_writes_is_compared(host):
+    module = importlib.import_module(f"{host.pack.__name__}.old_workflows.new_nodes")
+    kinds = [name for name, value in vars(module).items() if isinstance(value, module.NodeKind)]
+    assert kinds == ["LOAD_ELLA", "LOAD_ENCODER", "T5_TEXT_ENCODE", "CLIP_TEXT_ENCODE", "APPLY"]
+
+
+@pytest.mark.parametrize("kind", ["KSampler", "KSamplerAdvanced", "BasicScheduler"])
+def test_the_widgets_of_samplers_are_read_in_the_editor_s_order(kind, host):
+    names = importlib.import_module(f"{host.pack.__name__}.old_workflows.core_nodes").WIDGETS[kind]
+    (info,) = host.object_info(kind).values()
+    _, widgets, _, _ = as_kind(info)
+    expected = []
+    for name, _ in widgets:
+        expected.append(name)
+        options = info["input"]["required"][name][1:]
+        if options and options[0].get("control_after_generate"):
+            expected.append("control_after_generate")  # the editor's own, behind a seed
+    assert list(names) == expected
+
+
+def old_error(told, steps):
+    """Largest error, in timesteps, of what the old pack gave a sampler that ran the schedule it was told."""
+    sampling = type("Sampling", (comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS), {})()
+    total = int(steps / told.denoise)
+    sigmas = comfy.samplers.calculate_sigmas(sampling, told.scheduler, total)[-(steps + 1) :]
+    timesteps = sampling.timestep(sigmas)
+    edges = [sampling.percent_to_sigma(step / steps) for step in range(steps + 1)]
+    errors = []
+    for number in range(steps):  # the i-th conditioning holds from edge i to edge i + 1, the sigmas there included
+        held = [step for step in range(steps) if edges[step + 1] <= float(sigmas[number]) <= edges[step]]
+        errors += [abs(float(timesteps[step] - timesteps[number])) for step in held]
+    return max(errors)
+
+
+@pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
+def test_schedules_said_to_change_the_picture_are_those_whose_timesteps_were_wrong(scheduler, host):
+    schedules = importlib.import_module(f"{host.pack.__name__}.old_workflows.schedules")
+    for steps in (10, 20, 25, 30, 50):
+        for denoise in (1.0, 0.5):
+            told = schedules.Schedule(scheduler, steps, denoise)
+            assert schedules.is_spread_evenly(told) == (old_error(told, steps) < 1)

@@ -4,60 +4,8 @@ GRAPHS has them in API format, node by node; `as_ui` gives the same graph as the
 the converter with and without a host.
 """
 
-# Node type -> wired inputs (name:type), widgets in the order of their saved values, outputs (name:type).
-NODE_TYPES = {
-    "CheckpointLoaderSimple": ("", "ckpt_name", "MODEL CLIP VAE"),
-    "LoraLoader": ("model:MODEL clip:CLIP", "lora_name strength_model strength_clip", "MODEL CLIP"),
-    "EmptyLatentImage": ("", "width height batch_size", "LATENT"),
-    "KSampler": (
-        "model:MODEL positive:CONDITIONING negative:CONDITIONING latent_image:LATENT",
-        "seed control_after_generate steps cfg sampler_name scheduler denoise",
-        "LATENT",
-    ),
-    "SamplerCustom": (
-        "model:MODEL positive:CONDITIONING negative:CONDITIONING sampler:SAMPLER sigmas:SIGMAS latent_image:LATENT",
-        "add_noise noise_seed control_after_generate cfg",
-        "output:LATENT denoised_output:LATENT",
-    ),
-    "KSamplerSelect": ("", "sampler_name", "SAMPLER"),
-    "AlignYourStepsScheduler": ("", "model_type steps denoise", "SIGMAS"),
-    "BasicScheduler": ("model:MODEL", "scheduler steps denoise", "SIGMAS"),
-    "VAEDecode": ("samples:LATENT vae:VAE", "", "IMAGE"),
-    "SaveImage": ("images:IMAGE", "filename_prefix", ""),
-    "PrimitiveString": ("", "value", "STRING"),
-    "CLIPTextEncode": ("clip:CLIP", "text", "CONDITIONING"),
-    "ConditioningConcat": ("conditioning_to:CONDITIONING conditioning_from:CONDITIONING", "", "CONDITIONING"),
-    "EmptyImage": ("", "width height batch_size color", "IMAGE"),
-    "ControlNetLoader": ("", "control_net_name", "CONTROL_NET"),
-    "ControlNetApply": ("conditioning:CONDITIONING control_net:CONTROL_NET image:IMAGE", "strength", "CONDITIONING"),
-    "ELLALoader": ("", "name", "ELLA"),
-    "T5TextEncoderLoader #ELLA": ("", "name max_length dtype", "T5_TEXT_ENCODER"),
-    "T5TextEncode #ELLA": ("text_encoder:T5_TEXT_ENCODER embeds:ELLA_EMBEDS", "text", "ELLA_EMBEDS"),
-    "EllaTextEncode": (
-        "ella:ELLA text_encoder:T5_TEXT_ENCODER clip:CLIP",
-        "text text_clip",
-        "CONDITIONING CLIP_CONDITIONING:CONDITIONING",
-    ),
-    "EllaEncode": ("ella:ELLA embeds:ELLA_EMBEDS", "", "CONDITIONING"),
-    "EllaApply": (
-        "model:MODEL ella:ELLA positive:ELLA_EMBEDS negative:ELLA_EMBEDS sigmas:SIGMAS",
-        "",
-        "model:MODEL positive:CONDITIONING negative:CONDITIONING",
-    ),
-    "EllaAdvancedApply": (
-        "model:MODEL ella:ELLA positive:ELLA_EMBEDS negative:ELLA_EMBEDS sigmas:SIGMAS",
-        "mode",
-        "model:MODEL positive:CONDITIONING negative:CONDITIONING",
-    ),
-    "SetEllaTimesteps": ("model:MODEL ella:ELLA sigmas:SIGMAS", "scheduler steps denoise", "ELLA"),
-    "ConditionToEllaEmbeds": ("cond:CONDITIONING", "", "ELLA_EMBEDS"),
-    "EllaCombineEmbeds": ("embeds:ELLA_EMBEDS embeds_add:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
-    "CombineClipEllaEmbeds": ("cond:CONDITIONING embeds:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
-    "ConcatConditionEllaEmbeds": ("cond:CONDITIONING embeds:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
-    "LoadElla": ("", "ella_model t5_model", "ELLA"),
-    "ELLATextEncode": ("ella:ELLA", "text sigma", "CONDITIONING"),
-    "GetSigma": ("model:MODEL", "sampler_name scheduler steps start_at_step end_at_step", "FLOAT"),
-}
+from node_types import NODE_TYPES
+
 PROMPT = "a red fox in a green coat reads a newspaper beside a blue teapot"
 STEPS = {"scheduler": "normal", "steps": 2, "denoise": 1.0}
 
@@ -107,6 +55,7 @@ LORA = node(
     "LoraLoader", model="1:0", clip="1:1", lora_name="tiny-lora.safetensors", strength_model=1.0, strength_clip=1.0
 )
 APPLY = {"model": "1:0", "ella": "2:0", "positive": "4:0", "negative": "5:0"}
+CONTROLNET = {"control_net": "14:0", "image": "15:0", "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
 TEXT_ENCODE = {"ella": "12:0", "text_encoder": "3:0"}
 
 GRAPHS = {
@@ -178,6 +127,18 @@ GRAPHS = {
         n14=node("ControlNetLoader", control_net_name="tiny-controlnet.safetensors"),
         n15=node("EmptyImage", width=64, height=64, batch_size=1, color=8421504),
         n7=sampler("6:0", "13:0", "6:2"),
+    ),
+    "controlnet_pair": official(
+        n4=t5(PROMPT),
+        n5=t5("blurry"),
+        n12=timesteps(),
+        n6=node("EllaEncode", ella="12:0", embeds="4:0"),
+        n11=node("EllaEncode", ella="12:0", embeds="5:0"),
+        n13=node("ControlNetApplyAdvanced", positive="6:0", negative="11:0", **CONTROLNET),
+        n16=node("ControlNetApplyAdvanced", positive="13:0", negative="13:1", **CONTROLNET),
+        n14=node("ControlNetLoader", control_net_name="tiny-controlnet.safetensors"),
+        n15=node("EmptyImage", width=64, height=64, batch_size=1, color=8421504),
+        n7=sampler("1:0", "16:0", "16:1"),
     ),
     "align_your_steps": official(
         n11=node("AlignYourStepsScheduler", model_type="SD1", steps=2, denoise=1.0),

@@ -11,7 +11,8 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from old_graphs import GRAPHS, NODE_TYPES, as_ui
+from node_types import NODE_TYPES
+from old_graphs import GRAPHS, as_ui
 
 from old_workflows.convert import convert
 from old_workflows.errors import WorkflowError
@@ -23,11 +24,6 @@ CASES = int(os.environ.get("OLD_WORKFLOWS_CASES", 400))
 MOST_SECONDS = 20  # of the processor; a case takes milliseconds, and only one without end takes longer
 MORE_TYPES = {
     "ConditioningCombine": ("conditioning_1:CONDITIONING conditioning_2:CONDITIONING", "", "CONDITIONING"),
-    "ControlNetApplyAdvanced": (
-        "positive:CONDITIONING negative:CONDITIONING control_net:CONTROL_NET image:IMAGE",
-        "strength start_percent end_percent",
-        "positive:CONDITIONING negative:CONDITIONING",
-    ),
     "PatchWithPrompt": ("model:MODEL positive:CONDITIONING", "", "MODEL positive:CONDITIONING"),
     "ConditioningAverage": ("conditioning_to:CONDITIONING conditioning_from:CONDITIONING", "", "CONDITIONING"),
     "StringConcatenate": ("string_a:STRING string_b:STRING", "", "STRING"),

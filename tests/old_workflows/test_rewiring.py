@@ -13,6 +13,7 @@ from old_workflows.workflow_file import graph_of
 
 PASSED_THROUGH = {
     "controlnet": {"ControlNetApply"},
+    "controlnet_pair": {"ControlNetApplyAdvanced"},
     "clip_by_concat_with_lora": {"ConditioningConcat"},
     "second_model_reads_through_concat": {"ConditioningConcat"},
 }

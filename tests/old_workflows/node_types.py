@@ -1,0 +1,61 @@
+"""The slots and widgets of the node types that the old graphs of the tests have."""
+
+# Node type -> wired inputs (name:type), widgets in the order of their saved values, outputs (name:type).
+NODE_TYPES = {
+    "CheckpointLoaderSimple": ("", "ckpt_name", "MODEL CLIP VAE"),
+    "LoraLoader": ("model:MODEL clip:CLIP", "lora_name strength_model strength_clip", "MODEL CLIP"),
+    "EmptyLatentImage": ("", "width height batch_size", "LATENT"),
+    "KSampler": (
+        "model:MODEL positive:CONDITIONING negative:CONDITIONING latent_image:LATENT",
+        "seed control_after_generate steps cfg sampler_name scheduler denoise",
+        "LATENT",
+    ),
+    "SamplerCustom": (
+        "model:MODEL positive:CONDITIONING negative:CONDITIONING sampler:SAMPLER sigmas:SIGMAS latent_image:LATENT",
+        "add_noise noise_seed control_after_generate cfg",
+        "output:LATENT denoised_output:LATENT",
+    ),
+    "KSamplerSelect": ("", "sampler_name", "SAMPLER"),
+    "AlignYourStepsScheduler": ("", "model_type steps denoise", "SIGMAS"),
+    "BasicScheduler": ("model:MODEL", "scheduler steps denoise", "SIGMAS"),
+    "VAEDecode": ("samples:LATENT vae:VAE", "", "IMAGE"),
+    "SaveImage": ("images:IMAGE", "filename_prefix", ""),
+    "PrimitiveString": ("", "value", "STRING"),
+    "CLIPTextEncode": ("clip:CLIP", "text", "CONDITIONING"),
+    "ConditioningConcat": ("conditioning_to:CONDITIONING conditioning_from:CONDITIONING", "", "CONDITIONING"),
+    "EmptyImage": ("", "width height batch_size color", "IMAGE"),
+    "ControlNetLoader": ("", "control_net_name", "CONTROL_NET"),
+    "ControlNetApplyAdvanced": (
+        "positive:CONDITIONING negative:CONDITIONING control_net:CONTROL_NET image:IMAGE",
+        "strength start_percent end_percent",
+        "positive:CONDITIONING negative:CONDITIONING",
+    ),
+    "ControlNetApply": ("conditioning:CONDITIONING control_net:CONTROL_NET image:IMAGE", "strength", "CONDITIONING"),
+    "ELLALoader": ("", "name", "ELLA"),
+    "T5TextEncoderLoader #ELLA": ("", "name max_length dtype", "T5_TEXT_ENCODER"),
+    "T5TextEncode #ELLA": ("text_encoder:T5_TEXT_ENCODER embeds:ELLA_EMBEDS", "text", "ELLA_EMBEDS"),
+    "EllaTextEncode": (
+        "ella:ELLA text_encoder:T5_TEXT_ENCODER clip:CLIP",
+        "text text_clip",
+        "CONDITIONING CLIP_CONDITIONING:CONDITIONING",
+    ),
+    "EllaEncode": ("ella:ELLA embeds:ELLA_EMBEDS", "", "CONDITIONING"),
+    "EllaApply": (
+        "model:MODEL ella:ELLA positive:ELLA_EMBEDS negative:ELLA_EMBEDS sigmas:SIGMAS",
+        "",
+        "model:MODEL positive:CONDITIONING negative:CONDITIONING",
+    ),
+    "EllaAdvancedApply": (
+        "model:MODEL ella:ELLA positive:ELLA_EMBEDS negative:ELLA_EMBEDS sigmas:SIGMAS",
+        "mode",
+        "model:MODEL positive:CONDITIONING negative:CONDITIONING",
+    ),
+    "SetEllaTimesteps": ("model:MODEL ella:ELLA sigmas:SIGMAS", "scheduler steps denoise", "ELLA"),
+    "ConditionToEllaEmbeds": ("cond:CONDITIONING", "", "ELLA_EMBEDS"),
+    "EllaCombineEmbeds": ("embeds:ELLA_EMBEDS embeds_add:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
+    "CombineClipEllaEmbeds": ("cond:CONDITIONING embeds:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
+    "ConcatConditionEllaEmbeds": ("cond:CONDITIONING embeds:ELLA_EMBEDS", "", "ELLA_EMBEDS"),
+    "LoadElla": ("", "ella_model t5_model", "ELLA"),
+    "ELLATextEncode": ("ella:ELLA", "text sigma", "CONDITIONING"),
+    "GetSigma": ("model:MODEL", "sampler_name scheduler steps start_at_step end_at_step", "FLOAT"),
+}
