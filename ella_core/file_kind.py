@@ -43,7 +43,7 @@ def look_alike(path):
             "download the file with the browser or run 'git lfs pull'",
         )
     if start.lstrip()[:1] == b"<":
-        return "is a web page, not a model", "use the page's download button instead of saving the page"
+        return "is a web page, not the file itself", "use the page's download button instead of saving the page"
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         return "is a pickle file, which can run code when it is opened", "get the model as a real .safetensors file"
     return None

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from ..block_shapes import MOST_BLOCKS, BlockShapes, count_blocks
 from ..errors import ELLAError, file_name, quoted
 from ..file_kind import kind_of
+from ..finite import is_finite
 from ..released import GET_CONNECTOR
 from ..safetensors_file import read_header
 from .tsc import ConnectorConfig, TimestepAwareSemanticConnector
@@ -135,7 +136,7 @@ def load_connector(path, operations=torch.nn):
         connector = TimestepAwareSemanticConnector(config, operations)
     weights = load_file(header.path)
     for key, weight in weights.items():
-        if not weight.isfinite().all():
+        if not is_finite(weight):
             raise ELLAError(
                 f"{file_name(header.path)} holds values that are not finite in {key}, so every picture would be "
                 f"black; download it again or {GET_CONNECTOR}."

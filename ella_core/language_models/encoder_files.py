@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
+import ntpath
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ELLAError
+from ..errors import ELLAError, file_name, quoted
+from ..json_file import read_json
 from ..released import GET_TEXT_ENCODER
+from ..safetensors_file import LONGEST_HEADER, header_length
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -41,8 +43,7 @@ class EncoderFiles:
             with open(path, "rb") as file:
                 stat = os.fstat(file.fileno())
                 digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
-                length = int.from_bytes(file.read(8), "little")  # of the header, see safetensors' format
-                digest.update(file.read(min(length, stat.st_size)))
+                digest.update(file.read(8 + min(header_length(path), LONGEST_HEADER)))
                 start = file.tell()
                 for sample in range(SAMPLES):
                     file.seek(start + (stat.st_size - start) * sample // SAMPLES)
@@ -60,6 +61,8 @@ def config_prefixes(folder):
     prefixes = []
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*" + CONFIG))):
         name = os.path.basename(path)
+        if not os.path.isfile(path):
+            continue
         if name == CONFIG:
             prefixes.insert(0, "")
         elif name.endswith("_" + CONFIG) and not name.endswith(OTHER_CONFIGS):
@@ -76,7 +79,7 @@ def find_encoder_files(path):
     if os.path.isfile(path):
         if not path.lower().endswith(EXTENSIONS):
             raise ELLAError(
-                f"{os.path.basename(path)} is not a .safetensors file; choose the language model's model.safetensors "
+                f"{file_name(path)} is not a .safetensors file; choose the language model's model.safetensors "
                 "or its folder."
             )
         return EncoderFiles((path,), tokenizer=first_file(*siblings(path)))
@@ -84,8 +87,7 @@ def find_encoder_files(path):
         prefixes = config_prefixes(path)
         if not prefixes:
             raise ELLAError(
-                f"The folder {os.path.basename(path)} has no {CONFIG}; it is needed beside the weights: "
-                f"{GET_TEXT_ENCODER}."
+                f"The folder {file_name(path)} has no {CONFIG}; it is needed beside the weights: {GET_TEXT_ENCODER}."
             )
         return folder_files(path, prefixes[0])
     folder, name = os.path.split(path)
@@ -103,6 +105,7 @@ def siblings(path):
 
 def folder_files(folder, prefix):
     config = os.path.join(folder, prefix + CONFIG)
+    shown = quoted(prefix) if prefix else f"The folder {file_name(folder)}"
 
     def named(name):
         # Files of a prefixed set may have been renamed back one by one, so the plain name counts as well.
@@ -110,10 +113,7 @@ def folder_files(folder, prefix):
 
     tokenizer = first_file(*(path for name in TOKENIZERS for path in named(name)))
     if tokenizer is None:
-        raise ELLAError(
-            f"{prefix or os.path.basename(folder) + '/'} has neither tokenizer.json nor spiece.model; "
-            f"{GET_TEXT_ENCODER}."
-        )
+        raise ELLAError(f"{shown} has neither tokenizer.json nor spiece.model; {GET_TEXT_ENCODER}.")
     weights = first_file(*named(WEIGHTS))
     if weights is not None:
         return EncoderFiles((weights,), config, tokenizer)
@@ -121,17 +121,35 @@ def folder_files(folder, prefix):
     if index is None:
         pickled = first_file(*named("pytorch_model.bin"), *named("pytorch_model.bin.index.json"))
         found = "only a pytorch_model.bin, which can run code when it is opened" if pickled else "no model.safetensors"
-        raise ELLAError(f"{prefix or os.path.basename(folder) + '/'} has {found}; {GET_TEXT_ENCODER}.")
-    with open(index, encoding="utf-8") as file:
-        names = sorted(set(json.load(file)["weight_map"].values()))
+        raise ELLAError(f"{shown} has {found}; {GET_TEXT_ENCODER}.")
+    names = weight_files(index)
     shards = [first_file(*named(name)) for name in names]
     missing = [name for name, shard in zip(names, shards) if shard is None]
     if missing:
         raise ELLAError(
-            f"{prefix or os.path.basename(folder) + '/'} lacks {len(missing)} of its {len(names)} weight files (first: "
-            f"{missing[0]}); download them into the same folder."
+            f"{shown} lacks {len(missing)} of its {len(names)} weight files (first: {quoted(missing[0])}); download "
+            "them into the same folder."
         )
     return EncoderFiles(tuple(shards), config, tokenizer)
+
+
+def weight_files(index):
+    """Names of the files that a model.safetensors.index.json divides the weights among.
+
+    Raises ELLAError for an index that can't be read, or that names anything but .safetensors files of its own folder.
+    """
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names:
+        raise ELLAError(f"{file_name(index)} names no weight files in its weight_map; download it again.")
+    for name in names:
+        # With ntpath, for which both slashes and a drive's letter lead elsewhere.
+        if not isinstance(name, str) or ntpath.basename(name) != name or not name.lower().endswith(EXTENSIONS):
+            raise ELLAError(
+                f"{file_name(index)} names {quoted(name)} among the weights, where .safetensors files of its own "
+                "folder are expected; download it again."
+            )
+    return sorted(set(names))
 
 
 def first_file(*paths):

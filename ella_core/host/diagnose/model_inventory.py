@@ -10,7 +10,7 @@ import folder_paths
 from ...connectors.connector_file import check_connector
 from ...errors import ELLAError, OtherModelError
 from ...language_models.encoder_files import EXTENSIONS, find_encoder_files
-from ...language_models.t5 import inspect_text_encoder
+from ...language_models.t5_file import inspect_text_encoder
 from ...safetensors_file import read_header
 from ..model_folders import CONNECTORS, ENCODERS, connector_names, encoder_paths
 

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from ella_core import ELLAError, load_text_encoder
 
 CASES = [(name, kind) for name in ("prompt", "empty", "unicode") for kind in ("flexible", "fixed128")]
+ROWS = 32128  # of the embedding in t5_overflow, which FLAN-T5's has too
 LENGTHS = {"flexible": 0, "fixed128": 128}
 # Both sides run transformers in float16; only the order of sums may differ between processors.
 COSINE = 0.9995
@@ -53,6 +54,7 @@ def write_word_tokenizer(path):
     """A small real tokenizer.json in T5's manner: pad 0, end 1, unigram pieces with the word marker."""
     mark = "\u2581"
     pieces = ["<pad>", "</s>", "<unk>", mark, "a", *(mark + word for word in ("a", "red", "fox", "blue"))]
+    pieces += [f"<extra_id_{i}>" for i in range(ROWS - len(pieces))]
     tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=2))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -117,6 +119,15 @@ def split_into_shards(folder, count=3):
 def with_prefix(folder, prefix):
     for path in list(folder.iterdir()):
         path.rename(path.with_name(prefix + path.name))
+
+
+def with_rows(folder, rows):
+    """Cuts the embedding, for a tokenizer of so many token ids."""
+    weights = load_file(folder / "model.safetensors")
+    weights["shared.weight"] = weights["shared.weight"][:rows].contiguous()
+    save_file(weights, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
 
 
 PREFIX = "models--google--flan-t5-xl--text_encoder_"
@@ -189,6 +200,7 @@ def test_spiece_model_alone_is_a_tokenizer(golden_folder, tmp_path):
     )
     (folder / "spiece.vocab").unlink()
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    with_rows(folder, pieces.get_piece_size())
     encoder = load_text_encoder(folder)
     for text in ("a red fox", "beside a blue teapot", ""):
         assert encoder.token_ids(text) == pieces.encode(text) + [1]

@@ -5,7 +5,7 @@ import sentencepiece
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from ella_core.language_models.spiece_tokenizer import SentencePieceTokenizer
-from ella_core.language_models.t5 import END, PAD, load_tokenizer
+from ella_core.language_models.tokenizer_file import END, PAD, load_tokenizer
 from ella_core.prompts.prompt_words import Piece, words_of
 from ella_core.prompts.token_report import token_report
 
@@ -21,7 +21,7 @@ def fast_tokenizer(tmp_path_factory):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer.save(str(path))
-    return load_tokenizer(str(path))
+    return load_tokenizer(str(path), rows=len(pieces))
 
 
 @pytest.fixture(scope="module")
