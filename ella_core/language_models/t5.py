@@ -51,7 +51,9 @@ class TextEncoder(torch.nn.Module):
             raise ELLAError(f"{name} holds another model than when it was chosen; choose it again in the loader.")
         weights = read_weights(name, headers, sizes)
         if files.identity() != identity:
-            raise ELLAError(f"{name} changed while it was read; wait until it is written or downloaded, then run again.")
+            raise ELLAError(
+                f"{name} changed while it was read; wait until it is written or downloaded, then run again."
+            )
         self.model.load_state_dict(weights, strict=True, assign=True)
         self.requires_grad_(False)
         self.identity = identity

@@ -7,12 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from t5_tokenizer import write_tokenizer
 
 from ella_core import ELLAError, load_text_encoder
 
 CASES = [(name, kind) for name in ("prompt", "empty", "unicode") for kind in ("flexible", "fixed128")]
-ROWS = 32128  # of the embedding in t5_overflow, which FLAN-T5's has too
 LENGTHS = {"flexible": 0, "fixed128": 128}
 # Both sides run transformers in float16; only the order of sums may differ between processors.
 COSINE = 0.9995
@@ -46,20 +45,8 @@ def golden_folder(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("t5") / "t5"
     shutil.copytree(data / "t5_overflow", folder)
     (folder / "expected.safetensors").unlink()
-    write_word_tokenizer(folder / "tokenizer.json")
+    write_tokenizer(folder / "tokenizer.json")
     return folder
-
-
-def write_word_tokenizer(path):
-    """A small real tokenizer.json in T5's manner: pad 0, end 1, unigram pieces with the word marker."""
-    mark = "\u2581"
-    pieces = ["<pad>", "</s>", "<unk>", mark, "a", *(mark + word for word in ("a", "red", "fox", "blue"))]
-    pieces += [f"<extra_id_{i}>" for i in range(ROWS - len(pieces))]
-    tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=2))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer.save(str(path))
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, processors
+from t5_tokenizer import ROWS, write_tokenizer
 from wrong_files import LFS_POINTER, WEB_PAGE, assert_one_sentence, clip, lora, unknown
 
 from ella_core import ELLAError, load_text_encoder
 
 TSC = Path(__file__).parents[2] / "data/tsc_small.safetensors"
-ROWS = 32128  # of the embedding in t5_overflow
 
 
 @pytest.fixture
@@ -24,15 +23,6 @@ def t5_folder(data, tmp_path):
     (folder / "expected.safetensors").unlink()
     write_tokenizer(folder / "tokenizer.json")
     return folder
-
-
-def write_tokenizer(path, size=ROWS, end="</s>", unknown=True, closes=True):
-    """A real tokenizer.json in T5's manner; the options make it another one."""
-    pieces = ["<pad>", end, "<unk>", *(f"<extra_id_{i}>" for i in range(size - 3))]
-    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=2 if unknown else None))
-    if closes:
-        tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {end}", special_tokens=[(end, 1)])
-    tokenizer.save(str(path))
 
 
 def edit_tokenizer(**options):
