@@ -1,7 +1,8 @@
 """ELLA (arXiv 2403.05135) without a host: the connector, its checkpoint files and the frozen text encoder."""
 
-from .connectors.connector_file import ConnectorConfig, load_connector
-from .connectors.tsc import TimestepAwareSemanticConnector
+from .connectors.connector_file import load_connector
+from .connectors.kinds import new_connector
+from .connectors.tsc import ConnectorConfig, TimestepAwareSemanticConnector
 from .errors import ELLAError
 from .language_models.t5 import TextEncoder, load_text_encoder
 
@@ -12,4 +13,5 @@ __all__ = [
     "TimestepAwareSemanticConnector",
     "load_connector",
     "load_text_encoder",
+    "new_connector",
 ]

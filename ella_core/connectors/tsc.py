@@ -3,8 +3,6 @@
 A resampler in the manner of Perceiver: learned queries attend to themselves and to the text states, and every
 LayerNorm is shifted and scaled by the timestep (AdaLN), so that each denoising step gets tokens of its own.
 Attribute names follow the keys of the released checkpoint.
-
-Shapes: B batch (prompts or timesteps), T text states, Q queries, W width.
 """
 
 from __future__ import annotations
@@ -15,6 +13,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from .connector import Connector
+from .layers import AttentionPool, ConnectorAttention, SquaredReLUMLP
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ConnectorConfig:
     text_dim: int = 2048  # of the text states, the width of the language model
     time_channels: int = 320  # of the sinusoid
     time_dim: int = 768
+    pooled_dim: int = 0  # of the pooled vector that an SDXL connector may make beside the tokens, 0 for none
 
 
 def timestep_sinusoid(timesteps, channels):
@@ -62,6 +64,10 @@ class AdaptiveLayerNorm(nn.Module):
         self.linear = operations.Linear(time_dim, 2 * width, **factory)
         self.norm = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
 
+    def initialise(self):
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
     def modulation(self, time):
         return self.linear(time)[:, None].chunk(2, dim=-1)  # shift and scale, (B, 1, W) each
 
@@ -71,41 +77,6 @@ class AdaptiveLayerNorm(nn.Module):
 
     def forward(self, x, modulation):
         return self.modulate(self.norm(x), modulation)
-
-
-class ConnectorAttention(nn.Module):
-    """Multi-head attention with the parameter names of `torch.nn.MultiheadAttention`, which hosts can't cast."""
-
-    def __init__(self, width, num_heads, operations, **factory):
-        super().__init__()
-        self.num_heads = num_heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width, **factory))
-        self.in_proj_bias = nn.Parameter(torch.empty(3 * width, **factory))
-        self.out_proj = operations.Linear(width, width, **factory)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.in_proj_bias)
-
-    def heads(self, x):
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, tokens, W / heads)
-
-    def forward(self, queries, keys):
-        width = queries.shape[-1]
-        weight = self.in_proj_weight.to(queries)
-        bias = self.in_proj_bias.to(queries)
-        q = F.linear(queries, weight[:width], bias[:width])  # (B, Q, W)
-        k, v = F.linear(keys, weight[width:], bias[width:]).chunk(2, dim=-1)  # (B, Q + T, W) each
-        out = F.scaled_dot_product_attention(self.heads(q), self.heads(k), self.heads(v))
-        return self.out_proj(out.transpose(1, 2).flatten(-2))  # (B, Q, W)
-
-
-class SquaredReLUMLP(nn.Module):
-    def __init__(self, width, operations, **factory):
-        super().__init__()
-        self.c_fc = operations.Linear(width, 4 * width, **factory)
-        self.c_proj = operations.Linear(4 * width, width, **factory)
-
-    def forward(self, x):
-        return self.c_proj(F.relu(self.c_fc(x)).square())
 
 
 class ConnectorBlock(nn.Module):
@@ -122,18 +93,21 @@ class ConnectorBlock(nn.Module):
     def modulations(self, time):
         return self.ln_1.modulation(time), self.ln_2.modulation(time), self.ln_ff.modulation(time)
 
-    def forward(self, queries, normed_text, modulations):
-        of_queries, of_text, of_mlp = modulations
+    def attend(self, queries, normed_text, of_queries, of_text):
         normed = self.ln_1(queries, of_queries)  # (B, Q, W)
         text = self.ln_2.modulate(normed_text, of_text).expand(len(normed), -1, -1)  # (B, T, W)
-        queries = queries + self.attn(normed, torch.cat([normed, text], dim=1))  # (B, Q, W)
+        return self.attn(normed, torch.cat([normed, text], dim=1))  # (B, Q, W)
+
+    def forward(self, queries, normed_text, modulations):
+        of_queries, of_text, of_mlp = modulations
+        queries = queries + self.attend(queries, normed_text, of_queries, of_text)  # (B, Q, W)
         return queries + self.mlp(self.ln_ff(queries, of_mlp))  # (B, Q, W)
 
 
-class Resampler(nn.Module):
+class TimeAwareResampler(nn.Module):
     """The queries' way through all blocks, in its three parts: what depends on time, on the text, and on both."""
 
-    def __init__(self, config, operations, **factory):
+    def __init__(self, config, block, operations, **factory):
         super().__init__()
         width, time_dim = config.width, config.time_dim
         self.latents = nn.Parameter(torch.empty(config.num_queries, width, **factory))
@@ -141,7 +115,7 @@ class Resampler(nn.Module):
         self.proj_in = operations.Linear(config.text_dim, width, **factory)
         self.norm = operations.LayerNorm(width, elementwise_affine=False, eps=1e-6, **factory)
         self.perceiver_blocks = nn.ModuleList(
-            ConnectorBlock(width, config.num_heads, time_dim, operations, **factory) for _ in range(config.depth)
+            block(width, config.num_heads, time_dim, operations, **factory) for _ in range(config.depth)
         )
         nn.init.normal_(self.latents, std=width**-0.5)
 
@@ -161,39 +135,25 @@ class Resampler(nn.Module):
         return queries
 
 
-class TimestepAwareSemanticConnector(nn.Module):
-    """The released network, key for key: text states and timesteps -> the tokens a diffusion UNet attends to.
+class TimestepAwareSemanticConnector(Connector):
+    """The released network, key for key: text states and timesteps -> the tokens a diffusion UNet attends to."""
 
-    `operations` names the layer classes (`Linear`, `LayerNorm`): `torch.nn`, or a namespace whose layers cast their
-    weights to the input, as a host's do. `factory` is `dtype` and `device`.
-    """
+    block = ConnectorBlock
 
     def __init__(self, config=ConnectorConfig(), operations=nn, **factory):
-        super().__init__()
-        self.config = config
-        self.layers_cast_weights = operations is not nn
+        super().__init__(config, operations)
         self.time_embedding = TimestepEmbedding(config.time_channels, config.time_dim, operations, **factory)
-        self.connector = Resampler(config, operations, **factory)
+        self.connector = TimeAwareResampler(config, self.block, operations, **factory)
+        if config.pooled_dim:
+            self.pool = AttentionPool(config.num_queries, config.width, config.pooled_dim, operations, **factory)
 
     def read_time(self, timesteps, dtype):
-        """Timesteps (B,) in steps of 0..999 -> what of the network depends on them alone, for any number of prompts.
-
-        A pair of the timed queries (B, num_queries, width) and the shifts and scales of each block.
-        """
+        """A pair of the timed queries (B, num_queries, width) and the shifts and scales of each block."""
         sinusoid = timestep_sinusoid(timesteps, self.config.time_channels).to(dtype)  # (B, time_channels)
         return self.connector.read_time(F.silu(self.time_embedding(sinusoid)))  # every reader applies SiLU first
 
     def tokens(self, text_states, timed):
-        """Text states (B, T, text_dim) and what `read_time` gave of B timesteps -> tokens (B, num_queries, width)."""
-        return self.connector(self.connector.read_text(text_states), timed)
+        return self.connector(self.connector.read_text(text_states), timed)  # (B, Q, W)
 
-    def forward(self, text_states, timesteps):
-        """Text states (B, T, text_dim) and timesteps (B,) in steps of 0..999 -> tokens (B, num_queries, width).
-
-        Each timestep of a batch is on its own. One of the two may have a batch of 1: one prompt at many timesteps
-        reads its text once. Computes in the dtype of the text states where the layers cast their weights, in that of
-        the weights otherwise.
-        """
-        if not self.layers_cast_weights:
-            text_states = text_states.to(self.connector.latents.dtype)
-        return self.tokens(text_states, self.read_time(timesteps, text_states.dtype))
+    def attentions(self):
+        return [block.attn for block in self.connector.perceiver_blocks]
