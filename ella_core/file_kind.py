@@ -6,6 +6,7 @@ KINDS = (
     (".hada_w", "a LoRA (LoHa)"),
     (".lokr_w", "a LoRA (LoKr)"),
     ("connector.perceiver_blocks.", "an ELLA connector"),
+    ("connector.c_fc.", "an ELLA connector"),
     ("image_proj.", "an IP-Adapter"),
     ("control_model.", "a ControlNet"),
     ("controlnet_cond_embedding.", "a ControlNet"),

@@ -34,7 +34,8 @@ def recorded_attention(connector, blocks, heads):
     def record(attention, inputs):
         recorded.append(attention_weights(attention, *inputs)[:, heads].mean(dim=(1, 2)))
 
-    hooks = [connector.connector.perceiver_blocks[block].attn.register_forward_pre_hook(record) for block in blocks]
+    attentions = connector.attentions()
+    hooks = [attentions[block].register_forward_pre_hook(record) for block in blocks]
     try:
         yield recorded
     finally:

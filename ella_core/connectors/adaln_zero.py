@@ -4,8 +4,6 @@ The TSC with a gate on each of a block's two residual branches, from the timeste
 (arXiv 2212.09748, section 3.2).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

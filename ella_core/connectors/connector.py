@@ -3,8 +3,6 @@
 Shapes, here and in each kind: B batch (prompts or timesteps), T text states, Q queries, W width.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from .facts import ConnectorFacts

@@ -106,3 +106,14 @@ def check_sizes(config):
         )
     if getattr(config, "time_channels", 2) % 2:
         raise ELLAError(f"time_channels is {config.time_channels}; a sinusoid has an even number of channels.")
+
+
+def describe(kind, config):
+    """What a connector of that kind and these sizes reads and makes, as part of a sentence."""
+    count = getattr(config, "num_queries", None)
+    makes = f"{count} tokens" if count else "a token for each one that the prompt has, all"
+    pooled = f" and a pooled vector of {config.pooled_dim}" if getattr(config, "pooled_dim", 0) else ""
+    blocks = f"; {config.depth} blocks, {config.num_heads} heads" if count else ""
+    return (
+        f"{kind}, reads text states of width {config.text_dim}, makes {makes} of width {config.width}{pooled}{blocks}"
+    )

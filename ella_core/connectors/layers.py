@@ -5,8 +5,6 @@ weights to the input, as a host's do. `factory` is `dtype` and `device`. Attribu
 released checkpoint.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange

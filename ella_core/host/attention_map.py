@@ -16,11 +16,17 @@ def map_attention(clip, ella, text, max_length, steps, blocks, heads):
     """Prompt -> (picture (1, height, 1024, 3), CSV) of the connector's attention to its words.
 
     `steps` is the number of timesteps, `blocks` and `heads` are choices as `read_index_list` reads them. Raises
-    ELLAError for an empty prompt, for a choice that the connector doesn't have, and where the models don't fit.
+    ELLAError for an empty prompt, for a connector without attention or a choice that it doesn't have, and where the
+    models don't fit.
     """
     check_connector(ella, "ELLA Attention Map")
     connector = ella.model
     config, name = connector.config, connector_name(ella)
+    if not connector.attentions():
+        raise ELLAError(
+            f"{name} has no attention, since it makes each of its tokens from one token of the prompt alone, so there "
+            "is nothing to map; use a connector of another kind."
+        )
     chosen_blocks = read_index_list(blocks, config.depth, "blocks")
     chosen_heads = read_index_list(heads, config.num_heads, "heads")
     pieces = prompt_pieces(clip, text, max_length, "ELLA Attention Map")

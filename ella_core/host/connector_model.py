@@ -7,8 +7,8 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
+from ..connectors.connector import Connector
 from ..connectors.connector_file import load_connector
-from ..connectors.tsc import ConnectorConfig
 from ..errors import ELLAError
 from ..released import LANGUAGE_MODEL, TEXT_DIM
 
@@ -39,7 +39,7 @@ def connector_name(patcher):
 
 def is_connector(ella):
     """Whether a value of type ELLA is this pack's: another pack may give its wires that name too."""
-    return isinstance(getattr(getattr(ella, "model", None), "config", None), ConnectorConfig)
+    return isinstance(getattr(ella, "model", None), Connector)
 
 
 def check_connector(ella, node):

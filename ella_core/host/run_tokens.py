@@ -10,7 +10,7 @@ class RunTokens:
 
     A prompt's first evaluation computes its whole schedule in one batch, so that prompts which are never evaluated (a
     negative at cfg 1) cost nothing; a timestep outside the schedule is computed when it comes. What depends on time
-    alone is computed once for all prompts.
+    alone is computed once for all prompts. A connector that reads no time is asked once.
     """
 
     def __init__(self, schedule, dtype):
@@ -27,6 +27,8 @@ class RunTokens:
 
         Computed on its device, kept in the dtype and on the device of `like`.
         """
+        if not ella.model.reads_time:
+            timestep = None
         key = (id(text_states), id(ella.model), timestep)
         tokens = self.tokens.get(key)
         if tokens is None:

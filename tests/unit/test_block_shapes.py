@@ -1,21 +1,22 @@
 """The names and shapes told from two blocks are those of the network of any depth."""
 
-from dataclasses import replace
-
 import pytest
 
-from ella_core import ConnectorConfig, TimestepAwareSemanticConnector
+from ella_core import new_connector
 from ella_core.block_shapes import count_blocks
 from ella_core.connectors.connector_file import BLOCKS, expected_shapes
 
-SMALL = ConnectorConfig(width=32, num_heads=4, num_queries=3, text_dim=16, time_channels=8, time_dim=24)
+SMALL = {"width": 64, "num_heads": 4, "num_queries": 3, "text_dim": 16, "pooled_dim": 8}
+TIME = {"time_channels": 8, "time_dim": 24}
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 11])
-def test_shapes_are_those_of_the_built_network(depth):
-    config = replace(SMALL, depth=depth)
-    built = {key: tuple(value.shape) for key, value in TimestepAwareSemanticConnector(config).state_dict().items()}
-    expected = expected_shapes(config)
+@pytest.mark.parametrize("kind", ["tsc", "adaln-zero", "resampler"])
+def test_shapes_are_those_of_the_built_network(kind, depth):
+    sizes = SMALL | (TIME if kind != "resampler" else {})
+    connector = new_connector(kind, depth=depth, **sizes)
+    built = {key: tuple(value.shape) for key, value in connector.state_dict().items()}
+    expected = expected_shapes(type(connector), connector.config)
     assert dict(expected) == built
     assert len(expected) == len(built)
     for number in (str(depth), "00", "01", "-1", "\u0661", ""):

@@ -16,6 +16,7 @@ from comfy.patcher_extension import WrappersMP
 import nodes
 
 from ....old_workflows.old_nodes import OLD_NODES
+from ...connectors.kinds import describe, kind_of_network
 from ...errors import ELLAError
 from ...pack_version import pack_version
 from ...released import CONNECTOR, REPOSITORY, TEXT_DIM, TEXT_ENCODER, TEXT_ENCODER_FOLDER
@@ -190,11 +191,8 @@ def ella_text(ella):
         return "nothing"
     if not is_connector(ella):
         return f"an object of another pack ({type(ella).__name__})"
-    config = ella.model.config
-    return (
-        f"{connector_name(ella)}, reads text states of width {config.text_dim}, makes {config.num_queries} tokens of "
-        f"width {config.width}, on {ella.load_device}"
-    )
+    kind = kind_of_network(ella.model).name
+    return f"{connector_name(ella)}, {describe(kind, ella.model.config)}, on {ella.load_device}"
 
 
 def clip_text(clip):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import folder_paths
 
 from ...connectors.connector_file import check_connector
+from ...connectors.kinds import describe
 from ...errors import ELLAError, OtherModelError
 from ...language_models.encoder_files import EXTENSIONS, find_encoder_files
 from ...language_models.t5_file import inspect_text_encoder
@@ -76,11 +77,8 @@ def entry_of(name, path, describe, others_are_errors=True):
 
 def connector_text(path):
     header = read_header(path)
-    config = check_connector(header)
-    return (
-        f"{precision([header])}, reads text states of width {config.text_dim}, makes {config.num_queries} tokens of "
-        f"width {config.width}; {config.depth} blocks, {config.num_heads} heads"
-    ), config.text_dim
+    found = check_connector(header)
+    return f"{precision([header])}, {describe(found.kind, found.config)}", found.config.text_dim
 
 
 def encoder_text(path):
