@@ -6,7 +6,7 @@ import torch
 
 from ..errors import ELLAError
 from .conditioning import TEXT_STATES, TOKENS, TimestepTokens
-from .connector_model import check_connector, check_text_dim
+from .connector_model import check_connector, check_text_dim, connector_name
 from .sampler_patch import patch_model, remember_tokens
 
 MIDDLE_TIMESTEP = 500
@@ -135,4 +135,11 @@ def middle_tokens(ella, text_states):
     device = ella.load_device
     timesteps = torch.tensor([MIDDLE_TIMESTEP], device=device)
     tokens = [ella.model(states.to(device, torch.float32), timesteps) for states in text_states]
+    lengths = sorted({one.shape[1] for one in tokens})
+    if len(lengths) > 1:
+        raise ELLAError(
+            f"{connector_name(ella)} makes as many tokens as a prompt has, and one conditioning holds prompts of "
+            f"{lengths[0]} and of {lengths[-1]}, which can't be sampled together; give them the same max_length in "
+            "ELLA Text Encode."
+        )
     return torch.cat(tokens).to(comfy.model_management.intermediate_device())

@@ -41,6 +41,9 @@ class RunTokens:
         # Kept, so that no other prompt can get this one's id within the run.
         self.read.append(text_states)
         states = text_states.to(device, self.dtype)
+        if not connector.reads_time:
+            self.tokens[id(text_states), id(connector), None] = connector.tokens(states, None).to(like)
+            return
         for chunk in chunks(timesteps, timesteps_at_once(connector.config, states.shape[1], self.dtype)):
             tokens = connector.tokens(states, self.time(chunk, connector, device)).to(like)  # (S, Q, W)
             for timestep, one in zip(chunk, tokens.split(1)):

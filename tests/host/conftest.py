@@ -181,6 +181,11 @@ def forced(model, oracle, prompt_states):
     return brute_force(model, oracle, *prompt_states)
 
 
+@pytest.fixture(scope="session", name="plain_core")
+def plain_core_module():
+    return plain_core
+
+
 @pytest.fixture(scope="session", name="random_models")
 def random_models_module():
     return random_models

@@ -107,7 +107,7 @@ def test_good_files_and_wires(host, model_files, model, ella, t5):
     )
     assert "F16, a T5 encoder with text states of width 32" in line_of(page, "tiny-t5")
     assert section(page, "Which text encoder fits which connector") == ["tiny.safetensors: tiny-t5"]
-    assert line_of(page, "ella").startswith("ella: tiny.safetensors, reads text states of width 32")
+    assert line_of(page, "ella").startswith("ella: tiny.safetensors, tsc, reads text states of width 32")
     assert line_of(page, "clip").startswith("clip: ELLA's text encoder, width 32, torch.float16")
     assert "attends to tokens of width 768" in line_of(page, "model")
     assert line_of(page, "model").endswith("without Apply ELLA")
