@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
@@ -43,10 +43,9 @@ class ComfyUIClient:
 
     async def known_jobs(self):
         """The ids of the jobs that the server has queued, runs or lately finished well."""
-        queue = await self._json("GET", "/queue")
+        queued = await self._queued()
         history = await self._json("GET", f"/history?max_items={REMEMBERED}")
-        queued = [item[1] for items in (queue["queue_running"], queue["queue_pending"]) for item in items]
-        return {*queued, *(job for job, record in history.items() if succeeded(record))}
+        return queued | {job for job, record in history.items() if succeeded(record)}
 
     async def forget(self, job_ids):
         """Takes jobs out of the server's queue; the one it is drawing goes on."""
@@ -111,18 +110,21 @@ class ComfyUIClient:
         """The history of a job, once it ended."""
         polls = 0
         while True:
+            queued = (polls + 1) % MISSING_POLLS or job_id in await self._queued()
             record = (await self._json("GET", f"/history/{job_id}")).get(job_id)
             if record is not None:
                 return record
-            if polls >= MISSING_POLLS:
-                polls = 0
-                if job_id not in await self.known_jobs():
-                    raise ServerLost("no longer knows of a job")
-            try:
+            if not queued:  # nor ended: it was started anew, or someone emptied the queue
+                raise ServerLost("no longer knows of a job")
+            polls += 1
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(ended.wait(), POLL)
-                ended.clear()
-            except asyncio.TimeoutError:
-                polls += 1
+            ended.clear()
+
+    async def _queued(self):
+        """The ids of the jobs that the server draws or has queued."""
+        queue = await self._json("GET", "/queue")
+        return {item[1] for items in (queue["queue_running"], queue["queue_pending"]) for item in items}
 
     async def _file(self, file):
         """The bytes of a file, None where the server has it no longer."""

@@ -49,6 +49,8 @@ class Options:
     """Ids of the nodes that take the seed, or "id.input", where it is not the samplers' own."""
     save_node: str | None = None
     """Id of the node whose picture counts, where the workflow saves several."""
+    escape: bool = True
+    """Write ( and ) as \\( and \\), since ComfyUI's text encoders read bare ones as weights."""
     categories: tuple[str, ...] = ()
     """Only these categories of t2i_compbench or tasks of geneval."""
     limit: int = 0
@@ -102,13 +104,15 @@ def run(options):
 def resume(options):
     """The run at --out; EvaluationError where what is asked for differs from what it was begun with."""
     folder = RunFolder(options.out)
-    asked = {"suite": options.suite, "images": options.images, "seed": options.seed, "batch": options.batch}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    asked = {name: getattr(options, name) for name in ("suite", "images", "seed", "batch")}
+    asked = {name: value for name, value in {**asked, **chosen(options)}.items() if value not in (None, [])}
     if options.workflow is not None:
         asked["workflow_sha256"] = sha256_of(options.workflow)
+    if not options.escape:
+        asked["escape"] = False
     suite = folder.suite
-    if options.suite is not None and options.data is not None:
-        suite = load_suite(options.suite, options.data, options.categories, options.limit)
+    if options.data is not None:
+        suite = load_suite(options.suite or suite.name, options.data, options.categories, options.limit)
     return RunFolder.create(options.out, asked, suite)
 
 
@@ -136,12 +140,23 @@ def begin(options):
         "images": options.images or IMAGES,
         "seed": SEED if options.seed is None else options.seed,
         "batch": batch,
+        "escape": options.escape,
         "workflow_file": options.workflow.name,
         "workflow_sha256": sha256_of(options.workflow),
+        **chosen(options),
         "roles": dataclasses.asdict(roles),
         "workflow": workflow.pruned(roles.save),
     }
     return RunFolder.create(options.out, settings, suite)
+
+
+def chosen(options):
+    """The nodes that the user named, as run.json keeps them."""
+    return {
+        "prompt_node": list(options.prompt_node),
+        "seed_node": list(options.seed_node),
+        "save_node": options.save_node,
+    }
 
 
 def jobs(folder, missing):
@@ -154,9 +169,15 @@ def jobs(folder, missing):
     firsts = dict.fromkeys((prompt_id, index - index % settings["batch"]) for prompt_id, index in missing)
     for prompt_id, first in firsts:
         count = min(settings["batch"], settings["images"] - first)
-        graph = fill(settings["workflow"], roles, texts[prompt_id], settings["seed"] + first, count)
+        text = escaped(texts[prompt_id]) if settings["escape"] else texts[prompt_id]
+        graph = fill(settings["workflow"], roles, text, settings["seed"] + first, count)
         name = str(uuid.uuid5(uuid.UUID(settings["id"]), f"{prompt_id}/{first}"))
         yield Job(name, f"picture {first} of {prompt_id}", graph, roles.save, (prompt_id, first, count))
+
+
+def escaped(text):
+    """A text whose parentheses stand for themselves."""
+    return text.replace("(", "\\(").replace(")", "\\)")
 
 
 def keep_files(folder, job, server, files):

@@ -57,13 +57,14 @@ def check(run, batch=1):
         place = line["index"] % batch
         assert line["seed"] == run.settings["seed"] + line["index"] - place
         picture = run.read_picture(line["prompt"], line["index"])
-        expected = sleeping_sampler.colour(texts[line["prompt"]], "blurry", line["seed"], place)
+        text = texts[line["prompt"]].replace("(", "\\(").replace(")", "\\)")
+        expected = sleeping_sampler.colour(text, "blurry", line["seed"], place)
         assert list(picture.getpixel((3, 3))) == expected
 
 
 def test_pictures_of_every_prompt_and_seed(ask, folder, server):
     before = drawn_on(server)
-    result = ask({"a": "a cat", "b": 'two "dogs" {big|small}'}, "--images", 3, "--seed", 40)
+    result = ask({"a": "a cat", "b": 'two "dogs" {big|small} (old)'}, "--images", 3, "--seed", 40)
     assert result.returncode == 0, result.stderr
     assert "all 6 pictures of 2 prompts" in result.stderr and "pictures/s" in result.stderr
     run = folder()
@@ -71,7 +72,7 @@ def test_pictures_of_every_prompt_and_seed(ask, folder, server):
     assert drawn_on(server) == before + 6
     with Image.open(run.picture_path("b", 2)) as picture:  # the server's own file, with its metadata
         made_of = json.loads(picture.info["prompt"])
-    assert made_of["1"]["inputs"]["text"] == 'two "dogs" {big|small}' and made_of["4"]["inputs"]["seed"] == 42
+    assert made_of["1"]["inputs"]["text"] == 'two "dogs" {big|small} \\(old\\)' and made_of["4"]["inputs"]["seed"] == 42
     assert run.picture_path("b", 2).read_bytes() in [
         file.read_bytes() for file in (server.base / "output").glob("*.png")
     ]
@@ -117,6 +118,8 @@ def test_another_question_to_the_same_folder(ask, folder):
         (["--images", 2], "another images"),
         (["--images", 1, "--seed", 2], "another seed"),
         (["--images", 1, "--limit", 1], ""),
+        (["--prompt-node", 2], "another prompt_node"),
+        (["--no-escape"], "another escape"),
     ):
         result = ask({"a": "a cat"}, *arguments)
         assert result.returncode == (1 if words else 0) and words in result.stderr
