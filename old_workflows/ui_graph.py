@@ -30,13 +30,14 @@ class UIGraph(Graph):
         self.touched = {}  # Output -> the numbers of its new links
         self.subgraphs = subgraphs_of(workflow)
         self.layout = Layout(self.by_id)
-        numbers = [number for number in (workflow.get("last_link_id"), *self.links) if isinstance(number, int)]
-        self.last_link = max(numbers, default=0)
         taken = [node for link in self.links.values() for node in (link[1], link[3])]  # also by links that are broken
         numbers = [number for number in (workflow.get("last_node_id"), *self.by_id, *taken) if isinstance(number, int)]
         self.last_node = max(numbers, default=0)
         for node in self.by_id:
             self.read_wires(node)
+        taken = [*self.links, *(slot.get("link") for slot in self.slots.values())]  # also where its link is gone
+        numbers = [number for number in (workflow.get("last_link_id"), *taken) if isinstance(number, int)]
+        self.last_link = max(numbers, default=0)
         self.set_nodes = {self.variable(node): node for node in self.of_kinds(("SetNode",))}
 
     def read_wires(self, node):
@@ -90,6 +91,12 @@ class UIGraph(Graph):
         if isinstance(values, dict):
             return values
         names = OLD_WIDGETS.get(self.kind(node)) or WIDGETS.get(self.kind(node)) or ()
+        slots = self.by_id[node].get("inputs") or []
+        saved = [field(slot["widget"], "name") for slot in slots if "widget" in slot]
+        if sorted(map(str, saved)) == sorted(
+            names
+        ):  # newer editors save a slot for each widget, in the order of the values
+            names = saved
         values = values if isinstance(values, list) else []
         return {names[number] if number < len(names) else number: value for number, value in enumerate(values)}
 

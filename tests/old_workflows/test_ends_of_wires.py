@@ -128,6 +128,15 @@ def test_a_broken_wire_elsewhere_is_reported_and_leads_to_no_new_node():
     assert "15" not in graph.workflow and graph.workflow["10"]["inputs"]["images"] == ["15", 0]
 
 
+def test_the_number_of_a_link_that_is_gone_is_not_given_to_a_new_one():
+    workflow = as_ui(GRAPHS["encode"])
+    gone = next(entry for entry in workflow["nodes"] if entry["id"] == 10)["inputs"][0]
+    workflow["links"] = [link for link in workflow["links"] if link[0] != gone["link"]]
+    gone["link"] = workflow["last_link_id"] + 1
+    graph, _ = converted(workflow)
+    assert graph.sources(10) == {} and gone["link"] not in [link[0] for link in graph.workflow["links"]]
+
+
 def test_two_numbers_in_a_widget_are_no_wire():
     graph, _ = converted(with_nodes("encode", n20=other("Crop", size=[4, 0])))
     assert graph.workflow["20"]["inputs"] == {"size": [4, 0]}

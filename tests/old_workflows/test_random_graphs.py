@@ -221,6 +221,32 @@ def test_random_wirings(form, tmp_path):
     assert converted >= CASES // 100
 
 
+def overlaps(nodes):
+    """The pairs of nodes of which one lies over the other."""
+    ends = [[place + size for place, size in zip(entry["pos"], entry["size"])] for entry in nodes]
+    return [
+        (one, two)
+        for one in range(len(nodes))
+        for two in range(one)
+        if all(
+            nodes[one]["pos"][axis] < ends[two][axis] and nodes[two]["pos"][axis] < ends[one][axis] for axis in (0, 1)
+        )
+    ]
+
+
+def test_no_node_comes_to_lie_over_another():
+    for seed in range(CASES):
+        rng = random.Random(seed)
+        workflow = as_ui(GRAPHS[rng.choice(list(GRAPHS))])
+        cells = rng.sample([(x, y) for x in range(6) for y in range(6)], len(workflow["nodes"]))
+        for entry, cell in zip(workflow["nodes"], cells):
+            entry["size"] = [rng.randint(50, 400), rng.randint(50, 400)]
+            entry["pos"] = [500 * cell[axis] + rng.randint(0, 100) for axis in (0, 1)]
+        assert overlaps(workflow["nodes"]) == []
+        convert(graph_of(workflow, "test"))
+        assert overlaps(workflow["nodes"]) == []
+
+
 @pytest.mark.parametrize("form", ["api", "ui"])
 def test_damaged_workflows(form, tmp_path):
     converted = 0

@@ -190,6 +190,25 @@ def test_values_are_read_by_name_whichever_way_they_were_saved():
     assert converted(by_name)[0].workflow == converted(workflow)[0].workflow
 
 
+def test_values_are_read_in_the_order_of_the_slots_where_these_tell_it():
+    workflow = as_ui(GRAPHS["text_encode_with_clip_and_lora"])
+    other_order = copy.deepcopy(workflow)
+    for entry in other_order["nodes"]:
+        if entry["type"] == "EllaTextEncode":
+            entry["widgets_values"].reverse()
+            names = ("text_clip", "text")
+            entry["inputs"] += [{"name": name, "type": "STRING", "widget": {"name": name}} for name in names]
+    texts = [
+        [
+            entry.get("widgets_values")
+            for entry in converted(graph)[0].workflow["nodes"]
+            if "TextEncode" in entry["type"]
+        ]
+        for graph in (workflow, other_order)
+    ]
+    assert texts[0] == texts[1]
+
+
 def test_long_and_broken_names_stay_short_and_on_one_line():
     kind = "Fancy\nLoader " + "x" * 5000
     message = refusal(with_nodes("encode", n2=other(kind, name="x")))
