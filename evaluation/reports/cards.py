@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 
 from ..errors import EvaluationError
-from ..scores.answers import is_yes
+from ..scores.answers import said
 
 THUMBNAIL = 200  # pixels of the longer edge
 
@@ -16,7 +16,7 @@ THUMBNAIL = 200  # pixels of the longer edge
 class Card:
     """One prompt: `scores` {run label: 0 to 100}, `pictures` {run label: addresses of small ones, "" where one lacks}.
 
-    `questions` holds (id, text, ids of its parents, {run label: [(answer, whether it is yes, p_yes) or None]}).
+    `questions` holds (id, text, ids of its parents, {run label: [(answer, "yes", "no" or "", p_yes) or None]}).
     """
 
     id: str
@@ -59,8 +59,13 @@ class CardMaker:
         answers = {}
         for result in self.results:
             found = [result.answers.get((prompt_id, index, question.id)) for index in range(result.images)]
-            answers[result.label] = [answer and (answer.text, is_yes(answer.text), answer.p_yes) for answer in found]
+            answers[result.label] = [answer and (answer.text, side(answer.text), answer.p_yes) for answer in found]
         return question.id, question.text, question.parents, answers
+
+
+def side(text):
+    """ "yes" or "no" where an answer is that, whatever its case or full stop, else ""."""
+    return said(text) if said(text) in ("yes", "no") else ""
 
 
 def thumbnail(folder, prompt_id, index):

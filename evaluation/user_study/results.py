@@ -94,17 +94,16 @@ def agreement(votes, question, labels):
 def table(found, labels):
     """The results as lines of text."""
     lines = [f"{found['votes']} votes of {found['raters']} raters"]
-    for question in QUESTIONS:
+    for question in QUESTIONS if found["votes"] else ():
         part = found[question]
         lines.append(f"{question}:")
         for win in part["wins"]:
-            if win["rate"] is not None:
-                lines.append(
-                    f"  {win['a']} above {win['b']}: {percent(win)}, {win['wins']} wins, {win['ties']} ties, "
-                    f"{win['losses']} losses"
-                )
+            lines.append(
+                f"  {win['a']} above {win['b']}: {percent(win)}, {win['wins']} wins, {win['ties']} ties, "
+                f"{win['losses']} losses"
+            )
         if len(labels) > 2:
-            lines += [f"  {label} first: {percent(first)}" for label, first in part["first"].items() if found["votes"]]
+            lines += [f"  {label} first: {percent(first)}" for label, first in part["first"].items()]
         alpha, same = part["agreement"]["alpha"], part["agreement"]["same"]
         if same is not None:
             certain = f", Krippendorff's alpha {alpha:.2f}" if alpha is not None else ""

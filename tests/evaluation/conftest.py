@@ -90,8 +90,9 @@ def evaluation(tmp_path):
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """For one file of tests alone: while it is open no other test can run an event loop of its own."""
     with running_browser() as browser:
         yield browser
 

@@ -141,6 +141,16 @@ def test_an_answer_does_not_depend_on_its_neighbours(kind, blip, vlm):
     assert [p for _, p in together] == pytest.approx([p for _, p in alone], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["blip-vqa", "vlm"])
+def test_bfloat16_is_used_where_it_is_asked_for(kind, blip, vlm):
+    judge = judge_of(kind, blip if kind == "blip-vqa" else vlm, dtype="bfloat16")
+    assert judge.model.dtype == torch.bfloat16 and judge.identity.settings["dtype"] == "bfloat16"
+    exact = judge_of(kind, blip if kind == "blip-vqa" else vlm, dtype="float32").answer(PICTURES, QUESTIONS)
+    found = judge.answer(PICTURES, QUESTIONS)
+    # eight bits of mantissa in logits of about 30 leave 0.1 of them open
+    assert [p for _, p in found] == pytest.approx([p for _, p in exact], abs=0.2) and found != exact
+
+
 def test_clip_is_the_unscaled_cosine(clip):
     questions = [Question(1, "a red dog", kind=MATCH), Question(2, "a blue house " * 30, kind=MATCH)]
     judge = judge_of("clip", clip)

@@ -76,10 +76,12 @@ def test_the_best_and_worst_prompts_come_with_pictures_questions_and_answers(run
     assert '<section id="losses">' not in html and "| scene_0 | 50.00 | 100.00 | one red square |" in text
 
 
-def test_everything_that_was_set_stands_in_the_report(runs):
+def test_everything_that_was_set_stands_in_the_report(tmp_path):
+    runs = [judged_run(tmp_path / "base", settings={"workflow": {"3": {"inputs": {"steps": 20}}}})]
     html, text = report(*runs, more=["--rule", "official"])
-    for said in ("square-counter", '"template": "{question}"', '"seed": 7', "drawn for a test"):
+    for said in ("square-counter", '"template": "{question}"', '"steps": 20', "drawn for a test"):
         assert said.replace('"', "&#34;") in html and said in text
+    assert "<div>seed: 7</div>" in html and '"seed": 7' in text
     assert "Rule official" in html and "improves on that judge alone" in html and "improves on that" in text
     assert "depends on the first row of the CSV" in html  # the official rule drops scene_0
 
