@@ -93,7 +93,7 @@ def find_encoder_files(path):
     folder, name = os.path.split(path)
     if name + "_" in config_prefixes(folder):
         return folder_files(folder, name + "_")
-    raise ELLAError(f"{path} does not exist; {GET_TEXT_ENCODER}.")
+    raise ELLAError(f"{file_name(path)} does not exist; {GET_TEXT_ENCODER}.")
 
 
 def siblings(path):

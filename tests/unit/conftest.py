@@ -14,3 +14,8 @@ torch.set_num_threads(1)  # the tensors here are tiny, and threads cost more tha
 @pytest.fixture(scope="session")
 def data():
     return REPO / "tests" / "data"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-seconds", type=float, default=15, help="how long each kind of files is damaged")
+    parser.addoption("--fuzz-first", type=int, default=0, help="the number of the first damaged file")
