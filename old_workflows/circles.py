@@ -11,16 +11,17 @@ def order_of(graph, nodes):
     Raises WorkflowError where wires lead in a circle there.
     """
     near = reached(reached(nodes, lambda node: reading(graph, node)), lambda node: feeders(graph, node))
-    missing = {node: len(set(feeders(graph, node)) & near) for node in near}
-    waiting = deque(node for node in near if not missing[node])
+    missing = {node: len(feeders(graph, node)) for node in graph.nodes() if node in near}
+    waiting = deque(node for node, count in missing.items() if not count)
     ranks = {}
     while waiting:
         node = waiting.popleft()
         ranks[node] = len(ranks)
-        for reader in set(reading(graph, node)) & near:
-            missing[reader] -= 1
-            if not missing[reader]:
-                waiting.append(reader)
+        for reader in reading(graph, node):
+            if reader in near:
+                missing[reader] -= 1
+                if not missing[reader]:
+                    waiting.append(reader)
     if len(ranks) < len(near):
         labels = sorted(graph.label(node) for node in circle_in(graph, near - set(ranks)))
         named = " and ".join(labels[:2]) if len(labels) > 1 else f"{labels[0]} and itself"

@@ -1,7 +1,5 @@
 """The texts inside a PNG picture, into which ComfyUI writes the workflow that made it."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """Which samplers the conditionings reach, past ControlNets, areas and whatever else lies between."""
 
-from __future__ import annotations
-
 from collections import deque
 
 from .errors import WorkflowError

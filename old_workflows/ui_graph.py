@@ -1,7 +1,5 @@
 """Workflows as ComfyUI's editor saves them: a list of nodes with places and slots, and a list of links."""
 
-from __future__ import annotations
-
 from .core_nodes import WIDGETS
 from .graph import REROUTES, Graph
 from .old_nodes import OLD_TITLES, OLD_WIDGETS
