@@ -1,5 +1,6 @@
 """Workflow files, read and written: JSON, and the PNG pictures that ComfyUI saves."""
 
+import errno
 import json
 import math
 import os
@@ -38,18 +39,20 @@ def convert_file(source, target, overwrite=False):
 
 def write(text, target):
     """Writes a file whole or not at all, beside it first under a name that nobody has; a link stays one."""
-    aside = None
+    place, aside = Path(os.path.realpath(target)), None
     try:
-        place = target.resolve() if target.is_symlink() else target
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, "its links lead in a circle")
         name = place.with_name(f".{secrets.token_hex(8)}.part")
         with open(name, "x", encoding="utf-8") as file:
             aside = name
             file.write(text)
         aside.replace(place)
         aside = None
-    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links
-        reason = getattr(error, "strerror", None) or "its links lead in a circle"
-        raise WorkflowError(f"{target} can't be written ({reason}); give a place where you may write.") from None
+    except OSError as error:
+        raise WorkflowError(
+            f"{target} can't be written ({error.strerror}); give a place where you may write."
+        ) from None
     finally:
         if aside is not None:
             aside.unlink(missing_ok=True)
