@@ -26,5 +26,7 @@ class ELLATokenReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, text, max_length) -> io.NodeOutput:
-        whole, read = (prompt_pieces(clip, text, length, "ELLA Token Report") for length in (0, max_length))
+        whole, read = (
+            prompt_pieces(clip, text, length, "ELLA Token Report", spell_unreadable=True) for length in (0, max_length)
+        )
         return shown_text(cls, token_report(whole, read))

@@ -137,7 +137,9 @@ def new_clip(path):
 
 def new_patcher(path, disable_dynamic=False):
     """A fresh ModelPatcher of the same text encoder, for the host; it is never a dynamic one."""
-    return new_clip(path).patcher
+    clip = new_clip(path)
+    encoder_of(clip).read_weights()
+    return clip.patcher
 
 
 def check_clip(clip, node):
@@ -160,8 +162,11 @@ def read_prompt(clip, text, max_length=0):
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def prompt_pieces(clip, text, max_length, node):
-    """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`."""
+def prompt_pieces(clip, text, max_length, node, spell_unreadable=False):
+    """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`.
+
+    With `spell_unreadable` a token that stands for characters which T5 lacks has those as its text.
+    """
     check_clip(clip, node)
     (section,) = clip.tokenize(text, max_length=max_length)[NAME]
-    return clip.tokenizer.pieces(section, text)
+    return clip.tokenizer.pieces(section, text if spell_unreadable else None)

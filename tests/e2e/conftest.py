@@ -55,6 +55,13 @@ def server_with(models, tmp_path):
     return lambda *flags: serve(models, tmp_path, *flags)
 
 
+@pytest.fixture
+def restarted(models, tmp_path):
+    """A function without arguments: context manager of a server, each time a new one on the same folders."""
+    comfyui_server.make_base(tmp_path, COMFYUI, {"ELLA": REPO}, models)
+    return lambda: comfyui_server.started(COMFYUI, "--disable-api-nodes", *DEVICE_FLAGS, base=tmp_path)
+
+
 @pytest.fixture(scope="session")
 def workflow():
     """A workflow of the pack, small enough for a test: 64x64 pixels in two steps."""

@@ -115,9 +115,7 @@ def test_what_is_not_finite_or_no_text_states_is_not_kept(cache, other):
 @pytest.mark.parametrize("name", ["x.part", ".tmpx"], ids=["ours", "safetensors'"])
 def test_half_written_files_of_a_killed_process_go(cache, name):
     cache.keep("a", states(1))
-    old, young, ahead = (
-        Path(cache.folder) / name.replace("x", which) for which in ("old", "young", "ahead")
-    )
+    old, young, ahead = (Path(cache.folder) / name.replace("x", which) for which in ("old", "young", "ahead"))
     for part, age in ((old, ABANDONED + 1), (young, 0), (ahead, -ABANDONED - 1)):
         part.write_bytes(b"half")
         os.utime(part, (time.time() - age,) * 2)
