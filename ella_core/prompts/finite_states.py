@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..errors import ELLAError
 
 
@@ -36,8 +34,3 @@ def same(weight, other):
 
 def shortened(text, most=40):
     return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def is_finite(states):
-    """Whether a float tensor holds no NaN and no infinity."""
-    return bool(torch.isfinite(states).all())

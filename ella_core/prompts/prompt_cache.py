@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .finite_states import is_finite
+from ..finite import is_finite
 
 # Counts up whenever the text encoder's arithmetic or the files change. transformers' version is no part of a key,
 # because the arithmetic is pinned for all of them (language_models/t5_attention.py).
@@ -115,7 +115,8 @@ class PromptCache:
 
 def can_be_kept(states):
     """Whether a tensor is text states as a text encoder gives them: (1, T, text_dim) float16, all finite."""
-    return states.dtype == torch.float16 and states.ndim == 3 and len(states) == 1 and is_finite(states)
+    is_states = states.dtype == torch.float16 and states.ndim == 3 and len(states) == 1 and states.numel() > 0
+    return is_states and is_finite(states)
 
 
 def digest_of(key, states):
