@@ -9,6 +9,12 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--random-graphs", type=int, default=400, help="how many random workflows of each kind are converted"
+    )
+
+
 @pytest.fixture(scope="session")
 def repo():
     return REPO

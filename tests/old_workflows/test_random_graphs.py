@@ -1,11 +1,10 @@
 """Random graphs and damaged files: each becomes a whole workflow or one sentence, and nothing else.
 
-The seeds are fixed. OLD_WORKFLOWS_CASES sets how many cases of each kind are tried, for a longer search.
+The seeds are fixed; the option --random-graphs makes the search longer.
 """
 
 import copy
 import json
-import os
 import random
 import signal
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from old_workflows.new_nodes import APPLY
 from old_workflows.old_nodes import OLD_NODES, SWITCHES
 from old_workflows.workflow_file import convert_file, graph_of
 
-CASES = int(os.environ.get("OLD_WORKFLOWS_CASES", 400))
 MOST_SECONDS = 20  # of the processor; a case takes milliseconds, and only one without end takes longer
 MORE_TYPES = {
     "ConditioningCombine": ("conditioning_1:CONDITIONING conditioning_2:CONDITIONING", "", "CONDITIONING"),
@@ -211,14 +209,19 @@ def check_links(result, before):
             assert number in nodes[origin]["outputs"][output]["links"]
 
 
+@pytest.fixture
+def cases(request):
+    return request.config.getoption("--random-graphs", default=400)
+
+
 @pytest.mark.parametrize("form", ["api", "ui"])
-def test_random_wirings(form, tmp_path):
+def test_random_wirings(form, cases, tmp_path):
     converted = 0
-    for seed in range(CASES):
+    for seed in range(cases):
         rng = random.Random(seed)
         graph = random_graph(rng)
         converted += check_outcome(as_api_file(graph) if form == "api" else as_editor_file(graph, rng), tmp_path)
-    assert converted >= CASES // 100
+    assert converted >= cases // 100
 
 
 def overlaps(nodes):
@@ -234,8 +237,8 @@ def overlaps(nodes):
     ]
 
 
-def test_no_node_comes_to_lie_over_another():
-    for seed in range(CASES):
+def test_no_node_comes_to_lie_over_another(cases):
+    for seed in range(cases):
         rng = random.Random(seed)
         workflow = as_ui(GRAPHS[rng.choice(list(GRAPHS))])
         cells = rng.sample([(x, y) for x in range(6) for y in range(6)], len(workflow["nodes"]))
@@ -248,12 +251,12 @@ def test_no_node_comes_to_lie_over_another():
 
 
 @pytest.mark.parametrize("form", ["api", "ui"])
-def test_damaged_workflows(form, tmp_path):
+def test_damaged_workflows(form, cases, tmp_path):
     converted = 0
-    for seed in range(CASES):
+    for seed in range(cases):
         rng = random.Random(seed)
         workflow = GRAPHS[rng.choice(list(GRAPHS))]
         if form == "ui":
             workflow = with_all_fields(as_ui(workflow))
         converted += check_outcome(damaged(workflow, rng), tmp_path)
-    assert CASES // 5 <= converted < CASES
+    assert cases // 5 <= converted < cases
