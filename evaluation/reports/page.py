@@ -9,10 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .plots import category_bars, difference_histogram
 
+MOST_BARS = 24  # categories beyond which the broad ones alone are drawn
+
 
 def html_page(content):
     """The page: style, plots and pictures stand in it."""
-    bars = category_bars(content.names, {result.label: result.columns for result in content.results})
+    names = content.names if len(content.names) <= MOST_BARS else [name for name in content.names if " - " not in name]
+    bars = category_bars(names, {result.label: result.columns for result in content.results})
     histograms = {
         label: difference_histogram(list(comparison.differences.values()), comparison.difference)
         for label, comparison in content.comparisons.items()
@@ -35,6 +38,7 @@ def rendered(template, escape, content, **more):
         content=content,
         title=f"{content.suite.name}: {' and '.join(result.label for result in content.results)}",
         judged_by=judged_by(content),
+        asked=asked(content),
         others=list(content.results[0].score.others),
         remarks=list(remarks),
         sections=sections(content),
@@ -63,6 +67,12 @@ def sections(content):
         for name, title in titles.items()
         if getattr(content, name)
     ]
+
+
+def asked(content):
+    """{name: number of prompts that a score is made of}."""
+    score = content.results[0].score
+    return {"overall": len(score.prompts), **{name: len(sums) for name, (sums, _) in score.parts.items()}}
 
 
 def judged_by(content):

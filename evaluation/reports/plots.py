@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 COLORS = ("#4477aa", "#ee8844", "#228855", "#aa3377", "#888833")  # told apart by the colour-blind as well
 INK = "#333333"
-BAR_ROW, BAR_GAP = 0.2, 0.16  # inches
+WIDTH, BAR_ROW, BAR_GAP = 5.6, 0.2, 0.16  # inches
 # Fixed, so that the same run gives the same file.
 STYLE = {"svg.hashsalt": "report", "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK}
 
@@ -30,13 +30,13 @@ def category_bars(names, runs):
     """Bars of each category and run. `runs` is {label: {name: (score, [low, high] or None)}}, all from 0 to 100."""
     with matplotlib.style.context(["default", STYLE]):
         group = BAR_ROW * len(runs) + BAR_GAP
-        figure = Figure(figsize=(7.2, 0.8 + group * len(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.8 + group * len(names)), layout="constrained")
         axes = figure.add_subplot()
         for row, (label, scores) in enumerate(runs.items()):
             places = [number * group + row * BAR_ROW for number in range(len(names))]
             values = [scores[name][0] if name in scores else math.nan for name in names]
-            bars = axes.barh(places, values, BAR_ROW * 0.9, color=COLORS[row % len(COLORS)], label=label)
-            for place, name, bar in zip(places, names, bars, strict=True):
+            axes.barh(places, values, BAR_ROW * 0.9, color=COLORS[row % len(COLORS)], label=label)
+            for place, name in zip(places, names, strict=True):
                 score, bounds = scores.get(name, (None, None))
                 if bounds:
                     axes.plot(bounds, [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
@@ -45,7 +45,6 @@ def category_bars(names, runs):
                     axes.annotate(
                         f"{score:.1f}", (right, place), (4, 0), textcoords="offset points", va="center", size=8
                     )
-                    bar.set_gid(None)
         axes.set_yticks([number * group + BAR_ROW * (len(runs) - 1) / 2 for number in range(len(names))], names)
         axes.set_ylim((len(names) - 1) * group + BAR_ROW * len(runs), -BAR_ROW)
         axes.set_xlim(0, 108)
@@ -61,7 +60,7 @@ def difference_histogram(differences, mean):
     """The distribution over prompts of score of one run less that of another, -100 to 100, and its mean."""
     values = np.asarray(differences, float)
     with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
         axes = figure.add_subplot()
         reach = max(10.0, math.ceil(np.abs(values).max() / 10) * 10)
         axes.hist(values, bins=np.linspace(-reach, reach, 42), color=COLORS[0])

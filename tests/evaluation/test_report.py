@@ -60,7 +60,10 @@ def test_exact_answers_become_the_score_by_hand_in_score_and_report(runs, capsys
     assert scored["categories"]["entity"] == pytest.approx(100 * (18 - 1) / 18)
     assert scored["categories"]["other - count"] == pytest.approx(100 * (18 - 5) / 18)
     html, text = report(*runs)
-    assert re.search(r"<td>overall</td><td>78\.33\s*<span class=\"interval\">[\d. ]+</span></td><td>100\.00", html)
+    assert re.search(
+        r"<td>overall</td><td class=\"soft\">5</td><td>78\.33\s*<span class=\"interval\">[\d. ]+</span></td><td>100\.00",
+        html,
+    )
     assert re.search(r"\| overall \| 78\.33 \([\d. ]+\) \| 100\.00 \(100\.00 \.\. 100\.00\) \|", text)
     assert "+21.67" in html and "better on 5 prompts, worse on 0, the same on 0; sign test p = 0.0625" in text
 
