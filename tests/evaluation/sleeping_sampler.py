@@ -1,6 +1,7 @@
 """Custom nodes for the tests: text, a sampler that sleeps, and small pictures that tell what they were drawn from."""
 
 import hashlib
+import re
 import time
 
 import torch
@@ -62,4 +63,32 @@ def colour(text, negative, seed, place):
     return list(hashlib.sha256(repr((text, negative, seed, place)).encode()).digest()[:3])
 
 
-NODE_CLASS_MAPPINGS = {"WriteText": WriteText, "SleepingSampler": SleepingSampler, "DrawColour": DrawColour}
+class DrawSquares:
+    """The squares of a prompt like "two red squares and one blue square"; with an odd seed the first lacks."""
+
+    CATEGORY, FUNCTION = "tests", "draw"
+    RETURN_TYPES = ("IMAGE",)
+    COLOURS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 220)}
+    NUMBERS = {"one": 1, "two": 2, "three": 3}
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"samples": ("LATENT",)}}
+
+    def draw(self, samples):
+        text, _, seed = samples["drawn"]
+        asked = re.findall(r"(one|two|three) (red|green|blue) square", text)
+        colours = [self.COLOURS[colour] for number, colour in asked for _ in range(self.NUMBERS[number])]
+        picture = torch.full((1, 96, 96, 3), 128.0)
+        for place, colour in enumerate(colours[seed % 2 :]):
+            top, left = place // 3 * 32 + 4, place % 3 * 32 + 4
+            picture[0, top : top + 24, left : left + 24] = torch.tensor(colour, dtype=torch.float32)
+        return (picture / 255,)
+
+
+NODE_CLASS_MAPPINGS = {
+    "WriteText": WriteText,
+    "SleepingSampler": SleepingSampler,
+    "DrawColour": DrawColour,
+    "DrawSquares": DrawSquares,
+}
