@@ -91,9 +91,8 @@ class ComfyUIClient:
             self._waiting[data["prompt_id"]].set()
 
     async def _submit(self, job_id, graph):
-        await self._json(
-            "POST", "/history", {"delete": [job_id]}
-        )  # of an earlier try, which would look like this one's
+        # The record of an earlier try would look like this one's.
+        await self._json("POST", "/history", {"delete": [job_id]})
         body = {"prompt": graph, "prompt_id": job_id, "client_id": self.client_id}
         async with self._request("POST", "/prompt", body) as answer:
             if answer.status == 400:

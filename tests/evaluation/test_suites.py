@@ -169,7 +169,7 @@ def test_geneval2(write):
 
 
 def test_t2i_compbench(write, tmp_path):
-    write("color_val.txt", "a pink cup and a grey plate on the left\n")
+    write("color_val.txt", "a pink cup on the left of a grey plate\n")
     write("spatial_val.txt", "a man on the left of a horse\n")
     write("non_spatial_val.txt", "Two friends are sharing a meal.\n")
     write(
