@@ -4,5 +4,6 @@ import torch
 
 
 def is_finite(weight):
-    """Whether no value of a tensor that is not empty is NaN or infinite; takes no memory, unlike `isfinite`."""
-    return all(bound.isfinite() for bound in torch.aminmax(weight))  # which are NaN where any value is
+    """Whether no value of a float tensor is NaN or infinite; takes no memory, unlike `isfinite`."""
+    # The bounds are NaN where any value is.
+    return not weight.numel() or all(bound.isfinite() for bound in torch.aminmax(weight))

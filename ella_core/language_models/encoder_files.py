@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ELLAError, file_name, quoted
+from ..errors import ELLAError, file_name, of_error, quoted
 from ..json_file import read_json
 from ..released import GET_TEXT_ENCODER
 from ..safetensors_file import LONGEST_HEADER, header_length
@@ -36,21 +36,31 @@ class EncoderFiles:
         """What tells these files from others without reading all of the weights: a hash in hexadecimal.
 
         Of each weights file its header, size, time of change and samples of its values count, since a copy may keep the
-        time of another file; of config and tokenizer the content; where they lie does not.
+        time of another file; of config and tokenizer the content; where they lie does not. Raises ELLAError for files
+        that the system doesn't let be read.
         """
         digest = hashlib.sha256()
-        for path in self.weights:
-            with open(path, "rb") as file:
-                stat = os.fstat(file.fileno())
-                digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
-                digest.update(file.read(8 + min(header_length(path), LONGEST_HEADER)))
-                start = file.tell()
-                for sample in range(SAMPLES):
-                    file.seek(start + (stat.st_size - start) * sample // SAMPLES)
-                    digest.update(file.read(SAMPLE_SIZE))
-        for path in (self.config, self.tokenizer):
-            digest.update(b"none" if path is None else Path(path).read_bytes())
+        try:
+            for path in self.weights:
+                self.add_samples(digest, path)
+            for path in (self.config, self.tokenizer):
+                digest.update(b"none" if path is None else Path(path).read_bytes())
+        except OSError as error:
+            raise ELLAError(
+                f"{file_name(path)} can't be read ({of_error(error)}); allow ComfyUI to read it."
+            ) from error
         return digest.hexdigest()
+
+    @staticmethod
+    def add_samples(digest, path):
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
+            digest.update(file.read(8 + min(header_length(path), LONGEST_HEADER)))
+            start = file.tell()
+            for sample in range(SAMPLES):
+                file.seek(start + (stat.st_size - start) * sample // SAMPLES)
+                digest.update(file.read(SAMPLE_SIZE))
 
 
 def config_prefixes(folder):

@@ -140,7 +140,7 @@ def damaged_header(random, content):
         elif kind == 2:
             header[renamed(random, name)] = header.pop(name)
         elif kind == 3:
-            header["__metadata__"] = damaged_json(random, {"num_heads": "4"} | header.get("__metadata__", {}))
+            header["__metadata__"] = damaged_json(random, header.get("__metadata__", {"num_heads": "4"}))
         elif kind == 4:
             for number in random_blocks(random):
                 header[renamed_block(name, number)] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
@@ -203,4 +203,4 @@ def put(random, path, content):
     elif choice < 0.99:
         os.mkfifo(path)
     else:
-        os.symlink(random.choice((path, "nowhere", "..")), path)
+        os.symlink(random.choice((path, "nowhere", "..", "/dev/zero", "/proc/self/mem")), path)

@@ -186,13 +186,13 @@ def encoder_files(random):
 def damaged_file(random, name, content):
     """The content of one file of the folder, damaged as files of its kind are."""
     choice = random.random()
-    if name.endswith(".json") and choice < 0.8:
-        try:
+    try:
+        if name.endswith(".json") and choice < 0.8:
             return json_bytes(random, damaged_json(random, json.loads(content)))
-        except (ValueError, UnicodeError):
-            return content
-    if name.endswith(".safetensors") and choice < 0.7:
-        return damaged_header(random, content)
+        if name.endswith(".safetensors") and choice < 0.7:
+            return damaged_header(random, content)
+    except ValueError:  # it was damaged before
+        return content
     return random.choice(LOOKS) if choice > 0.95 else damaged_bytes(random, content)
 
 

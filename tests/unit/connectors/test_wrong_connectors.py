@@ -116,6 +116,7 @@ CONNECTORS = {
     ),
     "long header": (long_header, "its header would be 17,"),
     "folder": (lambda path: path.mkdir(), "does not exist as a file"),
+    "unreadable": (lambda path: path.symlink_to("/proc/self/mem"), r"can't be read \("),
     "pipe": (lambda path: os.mkfifo(path), "does not exist as a file"),
 }
 

@@ -42,6 +42,16 @@ def write(name, content):
     return edit
 
 
+def unreadable(name):
+    """Puts a file in its place that the system doesn't let be read."""
+
+    def edit(folder):
+        (folder / name).unlink()
+        (folder / name).symlink_to("/proc/self/mem")
+
+    return edit
+
+
 def index(content):
     """Replaces the weights by an index of this content, text or what JSON is made of."""
 
@@ -156,6 +166,9 @@ ENCODERS = {
     "config empty": (write("config.json", ""), "config.json is empty"),
     "config a web page": (write("config.json", WEB_PAGE), "config.json is a web page"),
     "config an LFS pointer": (write("config.json", LFS_POINTER), "config.json is a Git LFS pointer"),
+    "config unreadable": (unreadable("config.json"), r"config.json can't be read \("),
+    "tokenizer unreadable": (unreadable("tokenizer.json"), r"tokenizer.json can't be read \("),
+    "weights unreadable": (unreadable("model.safetensors"), r"model.safetensors can't be read \("),
     "config a pipe": (write("config.json", None), "has no config.json"),
     "config a folder": (lambda f: (f / "config.json").unlink() or (f / "config.json").mkdir(), "has no config.json"),
     "config without a kind": (write("config.json", "{}"), "has model_type None"),
