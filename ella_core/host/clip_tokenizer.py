@@ -91,6 +91,7 @@ class ELLATokenizer(comfy.sd1_clip.SD1Tokenizer):
     def ids(self, text):
         return getattr(self, NAME).tokenizer(text)["input_ids"]
 
+
 def fit_length(section, length):
     """Cuts or pads a list of (token id, weight, ...) to `length`, the end token kept last as transformers does."""
     if len(section) > length:

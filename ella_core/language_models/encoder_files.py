@@ -64,15 +64,18 @@ class EncoderFiles:
 
 
 def config_prefixes(folder):
-    """The prefixes under which `folder` holds a config.json: "" for the plain name, else what a browser put before it.
+    """The prefixes under which `folder` holds a config.json, see `prefixes_of`."""
+    paths = glob.glob(os.path.join(glob.escape(folder), "*" + CONFIG))
+    return prefixes_of(sorted(os.path.basename(path) for path in paths if os.path.isfile(path)))
 
-    A browser download of `config.json` from the folder F is saved as `F_config.json`.
+
+def prefixes_of(names):
+    """The prefixes under which files of these names hold a config.json: "" for the plain name.
+
+    A browser download of `config.json` from the folder F is saved as `F_config.json`; then the prefix is "F_".
     """
     prefixes = []
-    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*" + CONFIG))):
-        name = os.path.basename(path)
-        if not os.path.isfile(path):
-            continue
+    for name in names:
         if name == CONFIG:
             prefixes.insert(0, "")
         elif name.endswith("_" + CONFIG) and not name.endswith(OTHER_CONFIGS):
