@@ -33,6 +33,12 @@ def check(graph):
             raise WorkflowError(f"{graph.label(node)} is bypassed; switch it on or delete it, then convert again.")
         check_readers(graph, node, seen)
     for node in graph.of_kinds(("EllaAdvancedApply",)):
+        for name in ("mode", "start_at", "end_at"):
+            if name in graph.sources(node):
+                raise WorkflowError(
+                    f"{graph.label(node)} gets its {name} by a wire, behind which its value can't be seen; set it in "
+                    "the node itself and convert again."
+                )
         start, end = graph.argument(node, "start_at"), graph.argument(node, "end_at")
         if start not in (None, 0) or end not in (None, 1):
             raise WorkflowError(

@@ -62,9 +62,9 @@ def add_encoder(graph, node):
 def convert_pair_loader(graph, node, encoder):
     name = graph.argument(node, "t5_model")
     change = replace(graph, node, LOAD_ELLA, {"ella_name": graph.argument(node, "ella_model")})
+    moved = "its file" if isinstance(name, Output) else quote(name)
     return (
-        f"{change} and {graph.label(encoder)}, for which {quote(name)} must move from models/t5_model to "
-        "models/ella_encoder"
+        f"{change} and {graph.label(encoder)}, for which {moved} must move from models/t5_model to models/ella_encoder"
     )
 
 

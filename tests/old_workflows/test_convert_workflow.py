@@ -1,13 +1,13 @@
 """The command that converts old workflows: what it refuses, and what it needs."""
 
 import ast
-import copy
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from editing import other, with_nodes
 from old_graphs import GRAPHS, LORA, as_ui, node, official, sampler, timesteps
 
 from old_workflows.convert import convert
@@ -26,20 +26,13 @@ def converted(workflow):
 # ---- refusals
 
 
-def with_nodes(name, **nodes):
-    return copy.deepcopy(GRAPHS[name]) | {number.removeprefix("n"): fields for number, fields in nodes.items()}
-
-
-def other(kind, **inputs):
-    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
-
-
 def ui_with(change, name="encode"):
     workflow = as_ui(GRAPHS[name])
     change(workflow, {entry["id"]: entry for entry in workflow["nodes"]})
     return workflow
 
 
+WIRED_MODE = other("EllaAdvancedApply", **GRAPHS["clip_and_ella"]["6"]["inputs"] | {"mode": ["20", 0]})
 REFUSED = {
     "no old node": ({"1": LORA}, "nothing to convert"),
     "diffusers": ({"1": other("ella_sampler")}, "samples with diffusers"),
@@ -72,6 +65,10 @@ REFUSED = {
             "apply_without_schedule", n6=other("EllaAdvancedApply", **GRAPHS["encode"]["12"]["inputs"], end_at=0.5)
         ),
         "limited to",
+    ),
+    "a mode that a wire brings": (
+        with_nodes("clip_and_ella", n20=node("PrimitiveString", value="ELLA ONLY")) | {"6": WIRED_MODE},
+        "gets its mode by a wire",
     ),
     "nothing wired": (
         with_nodes("encode", n13=other("EllaEncode", ella=["12", 0])),

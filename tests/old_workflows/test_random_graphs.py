@@ -88,6 +88,7 @@ def random_graph(rng):
             name: rng.choice(ODD) if rng.random() < 0.05 else rng.choice(["a", "(b:1.2)", "normal", 1, 2.5])
             for name in TYPES[kind][1].split()
         }
+        wires |= {name: rng.choice(outputs)[:2] for name in widgets if outputs and rng.random() < 0.05}
         graph[number] = (kind, wires, widgets)
     return graph
 
@@ -96,7 +97,7 @@ def as_api_file(graph):
     return {
         str(number): {
             "class_type": kind,
-            "inputs": {name: [str(origin), slot] for name, (origin, slot) in wires.items()} | widgets,
+            "inputs": widgets | {name: [str(origin), slot] for name, (origin, slot) in wires.items()},
         }
         for number, (kind, wires, widgets) in graph.items()
     }
@@ -106,6 +107,7 @@ def as_editor_file(graph, rng):
     nodes, links = [], []
     for number, (kind, wires, widgets) in graph.items():
         slots = [{"name": name, "type": wire, "link": None} for name, wire in named(TYPES[kind][0])]
+        slots += [{"name": name, "type": "*", "widget": {"name": name}} for name in widgets if name in wires]
         for position, slot in enumerate(slots):
             if slot["name"] in wires:
                 slot["link"] = len(links) + 1

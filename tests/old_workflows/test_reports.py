@@ -150,6 +150,15 @@ def test_words_that_can_t_be_seen_get_a_warning():
 # ---- nodes
 
 
+def test_a_file_s_name_that_comes_by_a_wire_stays_wired(as_form):
+    prompt = with_nodes("one_sigma", n20=node("PrimitiveString", value="tiny-t5"))
+    prompt["2"]["inputs"]["t5_model"] = ["20", 0]
+    graph, changes = converted(as_form(prompt))
+    (loader,) = graph.of_kinds(("LoadELLATextEncoder",))
+    assert graph.kind(graph.sources(loader)["text_encoder_name"].node) == "PrimitiveString"
+    assert "for which its file must move" in line_of("LoadElla (node 2)", changes)
+
+
 def test_nodes_that_sample_with_diffusers_stay_and_the_rest_is_converted():
     loader = other("ella_model_loader", model=["1", 0])
     graph, changes = converted(with_nodes("one_sigma", n60=loader))
