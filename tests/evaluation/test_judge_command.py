@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,24 @@ def test_a_killed_judge_goes_on_with_what_lacks(run):
     judge = SquareCounter()
     ask(run, judge)
     assert judge.asked == 0 and path.read_bytes() == whole
+
+
+def test_kill_9_loses_nothing_and_changes_nothing(tmp_path, blip):
+    run = drawn_run(tmp_path / "killed", lambda scene, index: scene, images=8)
+    more = ("--batch-size", "5")
+    process = subprocess.Popen([sys.executable, "-m", "evaluation", *command(run, blip, *more)], cwd=REPO)
+    while process.poll() is None and len(run.answers("blip-vqa").read()) < 20:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -9  # it was not done yet
+    kept = run.answers("blip-vqa").read()
+    assert 20 <= len(kept) < 4 * QUESTIONS
+    assert main(command(run, blip, *more)) == 0
+    whole = run.answers("blip-vqa").path.read_bytes()
+    assert [json.loads(line) for line in whole.splitlines()][: len(kept)] == kept
+    run.answers("blip-vqa").path.unlink()
+    assert main(command(run, blip, *more)) == 0
+    assert run.answers("blip-vqa").path.read_bytes() == whole and len(whole.splitlines()) == 4 * QUESTIONS
 
 
 def test_answers_of_a_killed_launch_are_gathered(run):
