@@ -51,6 +51,8 @@ def run(options):
     from .run_folder import RunFolder
 
     state = PartialState(cpu=options.device == "cpu")
+    if state.num_processes > 1 and options.device not in (None, "cpu"):
+        raise EvaluationError("each process has a device of its own here; leave --device out.")
     folder = RunFolder(options.run)
     judge = load_judge(options, torch.device(options.device) if options.device else state.device)
     name = options.name or options.judge

@@ -79,15 +79,19 @@ def judged_by(content):
     """A sentence on the judges and the number of pictures."""
     parts = {}
     for result in content.results:
-        judges = [
-            f"{name} ({settings['model']})" if settings.get("model") else name
-            for name, settings in result.judges.items()
-        ]
-        said = f"judged by {' and '.join(judges)} on {result.images} picture{'s' * (result.images > 1)} of each prompt"
+        judges = " and ".join(named(name, settings) for name, settings in result.judges.items())
+        said = f"judged by {judges} on {result.images} picture{'s' * (result.images > 1)} of each prompt"
         parts.setdefault(said, []).append(result.label)
     if len(parts) == 1:
-        return f"{next(iter(parts))[0].upper()}{next(iter(parts))[1:]}."
+        (said,) = parts
+        return f"{said[0].upper()}{said[1:]}."
     return " ".join(f"{' and '.join(labels)}: {said}." for said, labels in parts.items())
+
+
+def named(name, settings):
+    """A judge's name with its model, and what it is not."""
+    about = [settings.get("model"), settings.get("settings", {}).get("note")]
+    return name + (f" ({', '.join(filter(None, about))})" if any(about) else "")
 
 
 def compared(comparison):

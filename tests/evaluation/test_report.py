@@ -61,7 +61,7 @@ def test_exact_answers_become_the_score_by_hand_in_score_and_report(runs, capsys
     assert scored["categories"]["other - count"] == pytest.approx(100 * (18 - 5) / 18)
     html, text = report(*runs)
     assert re.search(
-        r"<td>overall</td><td class=\"soft\">5</td><td>78\.33\s*<span class=\"interval\">[\d. ]+</span></td><td>100\.00",
+        r'<td>overall</td><td class="soft">5</td><td>78\.33\s*<span class="interval">[\d. ]+</span></td><td>100\.00',
         html,
     )
     assert re.search(r"\| overall \| 78\.33 \([\d. ]+\) \| 100\.00 \(100\.00 \.\. 100\.00\) \|", text)
@@ -159,8 +159,9 @@ def test_only_the_columns_of_another_judge_are_grey(tmp_path):
         "t2i_compbench",
     )
     run = RunFolder.create(tmp_path / "run", {"images": 10, "seed": 0}, suite)
-    for prompt, judge in (("color_0", "blip-vqa"), ("spatial_0", "detector")):
-        run.keep_judge_settings(judge, dataclasses.asdict(Identity(judge, "m", "", "")))
+    note = {"note": "not UniDet / Mask2Former of the paper"}
+    for prompt, judge, settings in (("color_0", "blip-vqa", {}), ("spatial_0", "detector", note)):
+        run.keep_judge_settings(judge, dataclasses.asdict(Identity(judge, "m", "", "", settings=settings)))
         for index in range(10):
             run.answers(judge).append({"prompt": prompt, "index": index, "question": 1, "answer": "yes", "p_yes": 0.5})
     content = collect([run], "corrected", (), 20)
@@ -168,6 +169,9 @@ def test_only_the_columns_of_another_judge_are_grey(tmp_path):
         objections = beside.objections["run"]
         assert objections["color"] == () and "UniDet, these by detector" in objections["spatial"][0]
     assert len(content.published) == 2 and len(tables_for("custom")) == 0
+    html, _ = report(run)
+    assert "Judged by blip-vqa (m) and detector (m, not UniDet / Mask2Former of the paper)" in html
+    assert re.search(r'<td class="grey">12\.04</td>', html) and re.search(r"<td>37\.50</td>", html)
 
 
 def test_runs_of_different_judges_are_not_compared(tmp_path):
