@@ -10,6 +10,7 @@ import comfyui_server
 import pytest
 import random_models
 from chromium import running_browser
+from frontend_page import open_frontend
 from in_process_host import import_host
 
 REPO = Path(__file__).resolve().parents[2]
@@ -87,27 +88,8 @@ def browser():
 @pytest.fixture
 def page(browser, server):
     """The frontend, ready, without its first dialogs; screenshots go to $SCREENSHOTS where that is set."""
-    context = browser.new_context(viewport={"width": 1600, "height": 900}, locale="en-US")
-    page = context.new_page()
-    # The frontend asks hosts outside; whatever is not this server fails at once.
-    page.route(
-        "**/*",
-        lambda route: (
-            route.continue_() if route.request.url.startswith((server.address, "data:", "blob:")) else route.abort()
-        ),
-    )
-    server.post("/settings", {"Comfy.Minimap.Visible": False})
-    page.goto(server.address)
-    page.wait_for_function(
-        "() => window.app && window.app.extensionManager && window.LiteGraph?.registered_node_types['LoadELLA']",
-        timeout=120000,
-    )
-    # The frontend opens a graph of its own at start, which may be empty.
-    page.wait_for_function("() => window.app.extensionManager.workflow.activeWorkflow?.isLoaded")
-    page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")
-    yield page
-    context.close()
+    with open_frontend(browser, server) as page:
+        yield page
 
 
 @pytest.fixture

@@ -1,0 +1,96 @@
+"""The small graphs of the help pages: each node as it is typically wired, by its id.
+
+A node is (type, x, y, width, height or None for its own, what follows its title or None, values of its widgets);
+a wire is (place of its node in the list, output, place, input). The node that the page is about is coloured.
+"""
+
+PROMPT = "A red fox in a green coat reads a newspaper beside a {}, on a wooden table in front of a rainy window."
+PLAIN, WEIGHTED = PROMPT.format("blue teapot"), PROMPT.format("(blue teapot:1.2)")
+POSITIVE = {"en": " (positive)", "zh": "\uff08\u6b63\u9762\uff09"}
+NEGATIVE = {"en": " (negative)", "zh": "\uff08\u8d1f\u9762\uff09"}
+
+
+def text_encode(x, y, width, which):
+    text, height = (PLAIN, 190) if which is POSITIVE else ("blurry, low quality", 130)
+    return ("ELLAT5TextEncode", x, y, width, height, which, {"text": text})
+
+
+WIRINGS = {
+    "LoadELLA": {
+        "nodes": [
+            ("CheckpointLoaderSimple", 0, 0, 300, None, None, {}),
+            ("LoadELLA", 0, 170, 300, None, None, {}),
+            ("ELLAApplyConditioning", 360, 0, 220, None, None, {}),
+        ],
+        "wires": [(0, "MODEL", 2, "model"), (1, "ELLA", 2, "ella")],
+    },
+    "LoadELLATextEncoder": {
+        "nodes": [
+            ("LoadELLATextEncoder", 0, 90, 300, None, None, {}),
+            text_encode(360, 0, 290, POSITIVE),
+            text_encode(360, 265, 290, NEGATIVE),
+        ],
+        "wires": [(0, "CLIP", 1, "clip"), (0, "CLIP", 2, "clip")],
+    },
+    "ELLAT5TextEncode": {
+        "nodes": [
+            ("LoadELLATextEncoder", 0, 90, 300, None, None, {}),
+            text_encode(360, 0, 290, POSITIVE),
+            text_encode(360, 265, 290, NEGATIVE),
+            ("ELLAApplyConditioning", 710, 0, 220, None, None, {}),
+        ],
+        "wires": [
+            (0, "CLIP", 1, "clip"),
+            (0, "CLIP", 2, "clip"),
+            (1, "CONDITIONING", 3, "positive"),
+            (2, "CONDITIONING", 3, "negative"),
+        ],
+    },
+    "ELLAApplyConditioning": {
+        "nodes": [
+            ("CheckpointLoaderSimple", 0, 0, 290, None, None, {}),
+            ("LoadELLA", 0, 165, 290, None, None, {}),
+            text_encode(0, 290, 290, POSITIVE),
+            text_encode(0, 555, 290, NEGATIVE),
+            ("ELLAApplyConditioning", 360, 0, 210, None, None, {}),
+            ("EmptyLatentImage", 360, 240, 210, None, None, {}),
+            ("KSampler", 630, 0, 250, None, None, {}),
+        ],
+        "wires": [
+            (0, "MODEL", 4, "model"),
+            (1, "ELLA", 4, "ella"),
+            (2, "CONDITIONING", 4, "positive"),
+            (3, "CONDITIONING", 4, "negative"),
+            (4, "MODEL", 6, "model"),
+            (4, "positive", 6, "positive"),
+            (4, "negative", 6, "negative"),
+            (5, "LATENT", 6, "latent_image"),
+        ],
+    },
+    "ELLAAttentionMap": {
+        "nodes": [
+            ("LoadELLATextEncoder", 0, 0, 300, None, None, {}),
+            ("LoadELLA", 0, 170, 300, None, None, {}),
+            ("ELLAAttentionMap", 360, 0, 340, 350, None, {"text": WEIGHTED}),
+            ("PreviewImage", 760, 0, 600, 350, None, {}),
+        ],
+        "wires": [(0, "CLIP", 2, "clip"), (1, "ELLA", 2, "ella"), (2, "IMAGE", 3, "images")],
+    },
+    "ELLATokenReport": {
+        "nodes": [
+            ("LoadELLATextEncoder", 0, 0, 320, None, None, {}),
+            ("ELLATokenReport", 380, 0, 640, 430, None, {"text": WEIGHTED, "max_length": 24}),
+        ],
+        "wires": [(0, "CLIP", 1, "clip")],
+    },
+    "ELLADiagnose": {
+        "nodes": [
+            ("LoadELLA", 0, 0, 300, None, None, {}),
+            ("LoadELLATextEncoder", 0, 130, 300, None, None, {}),
+            ("CheckpointLoaderSimple", 0, 290, 300, None, None, {}),
+            ("ELLADiagnose", 360, 0, 320, 400, None, {}),
+            ("PreviewAny", 740, 0, 560, 400, None, {}),
+        ],
+        "wires": [(0, "ELLA", 3, "ella"), (1, "CLIP", 3, "clip"), (2, "MODEL", 3, "model"), (3, "page", 4, "source")],
+    },
+}
