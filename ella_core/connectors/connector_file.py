@@ -120,8 +120,8 @@ def facts_of(header, config):
         ) from error
     if facts.text_encoder is not None and facts.text_encoder.hidden_size != config.text_dim:
         raise ELLAError(
-            f"{file_name(header.path)} states a language model of width {facts.text_encoder.hidden_size}, and its "
-            f"tensors read text states of width {config.text_dim}; correct its metadata or {GET_CONNECTOR}."
+            f"{file_name(header.path)} states a language model of width {quoted(facts.text_encoder.hidden_size)}, and "
+            f"its tensors read text states of width {config.text_dim}; correct its metadata or {GET_CONNECTOR}."
         )
     return facts
 
@@ -134,7 +134,9 @@ def read_size(name, shapes, key, dimension):
             f"{name} has no tensor {key}, which every ELLA connector has; download it again or {GET_CONNECTOR}."
         )
     if len(shape) != 2:
-        raise ELLAError(f"{name} has {key} of shape {quoted(shape)} where two dimensions are expected; {GET_CONNECTOR}.")
+        raise ELLAError(
+            f"{name} has {key} of shape {quoted(shape)} where two dimensions are expected; {GET_CONNECTOR}."
+        )
     if not 1 <= shape[dimension] <= LARGEST_SIZE:
         raise ELLAError(
             f"{name} has {key} of shape {quoted(shape)} where sizes from 1 to {LARGEST_SIZE} are expected; "
@@ -240,7 +242,9 @@ def join_facts(known, config, given):
         try:
             encoder = text_encoder_facts(encoder)
         except ValueError as error:
-            raise ELLAError(f"The text_encoder of a connector {error}; give what TextEncoderFacts describes.") from error
+            raise ELLAError(
+                f"The text_encoder of a connector {error}; give what TextEncoderFacts describes."
+            ) from error
     if encoder is not None and encoder.hidden_size != config.text_dim:
         raise ELLAError(
             f"The text_encoder has a hidden_size of {encoder.hidden_size}, and the connector reads text states of width "

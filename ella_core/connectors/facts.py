@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 
 DTYPES = ("float16", "bfloat16", "float32")
+LONGEST = 2**20  # characters of JSON that a file may state; read, they take twenty times as much memory
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read_object(metadata, key):
     if key not in metadata:
         return None
     try:
-        value = json.loads(metadata[key])
+        value = json.loads(metadata[key]) if len(metadata[key]) <= LONGEST else None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

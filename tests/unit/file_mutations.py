@@ -24,7 +24,28 @@ TEXTS = (
     "\u0664\u0665",
     "\ud800",
 )
-NUMBERS = (0, 1, 2, 3, 5, 7, 8, 255, 2**16, 2**31, 2**32, 2**62, 2**63, 10**30, -1, -(2**63), 0.5, 1.5, 1e-320)
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    255,
+    2**16,
+    2**31,
+    2**32,
+    2**62,
+    2**63,
+    10**30,
+    10**4000,
+    -1,
+    -(2**63),
+    0.5,
+    1.5,
+    1e-320,
+)
 OTHERS = (None, True, False, float("nan"), float("inf"))
 DTYPES = "BOOL U8 I8 F8_E4M3 F8_E5M2 I16 U16 F16 BF16 I32 F32 F64 I64 F4 F6_E2M3 C64 X".split()
 LOOKS = (
@@ -140,7 +161,7 @@ def damaged_header(random, content):
         elif kind == 2:
             header[renamed(random, name)] = header.pop(name)
         elif kind == 3:
-            header["__metadata__"] = damaged_json(random, header.get("__metadata__", {"num_heads": "4"}))
+            header["__metadata__"] = damaged_metadata(random, header.get("__metadata__", {"num_heads": "4"}))
         elif kind == 4:
             for number in random_blocks(random):
                 header[renamed_block(name, number)] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
@@ -152,6 +173,22 @@ def damaged_header(random, content):
         if not header:
             break
     return join_safetensors(header, data, random.choice((1, 8, 8, 640, 15392)))
+
+
+def damaged_metadata(random, metadata):
+    """A copy of a file's metadata, the texts in it changed for others, those that hold JSON inside of it."""
+    metadata = dict(metadata)
+    key = random.choice(list(metadata))
+    kind = random.randrange(4)
+    if kind == 0:
+        return damaged_json(random, metadata)
+    try:
+        if kind < 3:
+            metadata[key] = json.dumps(damaged_json(random, json.loads(metadata[key])))
+            return metadata
+    except (TypeError, ValueError, RecursionError):  # no JSON, or damaged before
+        pass
+    return metadata | {key: random.choice((*TEXTS, *(look.decode("latin-1") for look in LOOKS)))}
 
 
 def change_entry(random, entry, length):

@@ -9,7 +9,6 @@ import sentencepiece
 import torch
 from file_mutations import (
     LOOKS,
-    TEXTS,
     any_value,
     damaged_bytes,
     damaged_header,
@@ -19,12 +18,14 @@ from file_mutations import (
     random_blocks,
     renamed,
     renamed_block,
+    split_safetensors,
 )
-from safetensors.torch import save
+from safetensors.torch import load, save, save_file
 from t5_tokenizer import MARK, write_tokenizer
 from transformers import T5Config, T5EncoderModel
 
-from ella_core import ConnectorConfig, TimestepAwareSemanticConnector
+from ella_core import new_connector, save_connector
+from ella_core.connectors.kinds import KINDS
 
 ROWS = 300
 DTYPES = (torch.float32,) * 3 + (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.int8)
@@ -69,33 +70,46 @@ def damaged_tensors(random, state):
     return state
 
 
+def sound_connector(random, path):
+    """Writes a connector of any kind; its metadata holds all that one can state, or the number of heads alone."""
+    row = random.choice(KINDS)
+    heads = random.choice((1, 2, 4, 8))
+    pooled = random.random() < 0.1
+    sizes = {
+        "width": 64 if pooled else heads * random.choice((1, 2, 4)),
+        "depth": random.choice((1, 2, 3, 11)),
+        "num_heads": heads,
+        "num_queries": random.choice((1, 3)),
+        "text_dim": random.choice((1, 6)),
+        "time_channels": random.choice((2, 8)),
+        "time_dim": random.choice((1, 5)),
+        "pooled_dim": 7 if pooled else 0,
+    }
+    connector = new_connector(row.name, **{name: size for name, size in sizes.items() if row.has(name)})
+    state = random_weights(connector.state_dict(), random, random.choice(DTYPES[:-2]))
+    if random.random() < 0.5:
+        save_file(state, path, {random.choice(("num_heads", "heads")): str(heads)})
+        return
+    connector.load_state_dict(state, assign=True)
+    encoder = {"architecture": "t5", "hidden_size": sizes["text_dim"], "max_length": 128, "name": "google/flan-t5-xl"}
+    facts = {"text_encoder": encoder, "base": "sd15", "steps": 280000}
+    save_connector(connector, path, **dict(random.sample(list(facts.items()), random.randrange(4))))
+
+
 def connector_file(random, folder):
     """Writes a connector, sound or not; its path."""
-    heads = random.choice((1, 2, 4, 8))
-    config = ConnectorConfig(
-        width=heads * random.choice((1, 2, 4)),
-        depth=random.choice((1, 2, 3, 11)),
-        num_heads=heads,
-        num_queries=random.choice((1, 3)),
-        text_dim=random.choice((1, 6)),
-        time_channels=random.choice((2, 8)),
-        time_dim=random.choice((1, 5)),
-    )
-    with torch.device("meta"):
-        shapes = TimestepAwareSemanticConnector(config).state_dict()
-    state = random_weights(shapes, random, random.choice(DTYPES[:-2]))
-    metadata = {random.choice(("num_heads", "heads")): str(heads)}
+    path = os.path.join(folder, "connector.safetensors")
+    sound_connector(random, path)
+    with open(path, "rb") as file:
+        content = file.read()
     damage = random.randrange(8)
     if damage in (1, 2):
-        state = damaged_tensors(random, state)
-    if random.random() < 0.05:
-        metadata = {random.choice(("num_heads", "heads", "x")): random.choice(TEXTS[:-1])}
-    content = save(state, metadata)
-    if damage in (3, 4, 5):
+        metadata = split_safetensors(content)[0]["__metadata__"]
+        content = save(damaged_tensors(random, load(content)), metadata)
+    elif damage in (3, 4, 5):
         content = damaged_header(random, content)
     elif damage in (6, 7):
         content = damaged_bytes(random, content)
-    path = os.path.join(folder, "connector.safetensors")
     put(random, path, content)
     return path
 
@@ -191,7 +205,7 @@ def damaged_file(random, name, content):
             return json_bytes(random, damaged_json(random, json.loads(content)))
         if name.endswith(".safetensors") and choice < 0.7:
             return damaged_header(random, content)
-    except ValueError:  # it was damaged before
+    except (ValueError, RecursionError):  # it was damaged before
         return content
     return random.choice(LOOKS) if choice > 0.95 else damaged_bytes(random, content)
 

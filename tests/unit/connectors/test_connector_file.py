@@ -142,6 +142,11 @@ WRONG = {
     "another width": ({"width": "768"}, "states 768 as width in its metadata, where 64 is expected by its tensors"),
     "no JSON": ({"ella.text_encoder": "t5"}, "states an ella.text_encoder that is no JSON object"),
     "a list": ({"ella.training": "[]"}, "states an ella.training that is no JSON object"),
+    "long JSON": ({"ella.training": json.dumps({"x": "x" * 2**20})}, "states an ella.training that is no JSON object"),
+    "long width": (
+        {"ella.text_encoder": json.dumps({"architecture": "t5", "hidden_size": 10**4000})},
+        r"states a language model of width 10+\.\.\.0+, and its",
+    ),
     "deep JSON": ({"ella.training": "[" * 100_000}, "states an ella.training that is no JSON object"),
     "no architecture": ({"ella.text_encoder": '{"hidden_size": 16}'}, "has no architecture"),
     "a dtype of its own": (encoder(dtype="fp16"), "has a dtype that is not float16 or bfloat16 or float32"),
