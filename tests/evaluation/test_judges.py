@@ -5,6 +5,7 @@ Tolerances: the oracle asks one question at a time without padding, so the sums 
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from evaluation.judges.answer_words import AnswerWords, is_answer, word_of
 from evaluation.judges.judge import fingerprint
 from evaluation.suites.suite import MATCH, NUMBER, OBJECTS, SPATIAL, Question
 
+REPO = Path(__file__).resolve().parents[2]
 QUESTIONS = [
     Question(1, "Is there a red dog?"),
     Question(2, "Is the (blue) cat on the left of the green house, and is there one dog in the picture?"),
@@ -85,6 +87,16 @@ def test_blip_vqa_is_the_ratio_of_yes_and_no_after_enc_at_480_pixels(blip):
             expected = shares[vocabulary["yes"]] / (shares[vocabulary["yes"]] + shares[vocabulary["no"]])
         assert p_yes == pytest.approx(expected.item(), abs=1e-5)
         assert said == next(word for word, number in vocabulary.items() if number == logits.argmax())
+
+
+def test_blip_vqa_gives_what_the_code_of_t2i_compbench_gives():
+    """Golden numbers of BLIPvqa_eval (its blip_vqa.py, med.py and vit.py, one question at a time) on these weights."""
+    folder = REPO / "tests/data/blip_vqa"
+    golden = json.loads((folder / "expected.json").read_text())
+    pictures = [noise(seed, line["picture"]) for seed, line in enumerate(golden)]
+    questions = [Question(1, line["question"]) for line in golden]
+    answers = judge_of("blip-vqa", folder).answer(pictures, questions)
+    assert [p_yes for _, p_yes in answers] == pytest.approx([line["p_yes"] for line in golden], abs=1e-5)
 
 
 def test_blip_vqa_says_what_it_is(blip):
