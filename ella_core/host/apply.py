@@ -8,6 +8,7 @@ from ..errors import ELLAError
 from .conditioning import TEXT_STATES, TOKENS, TimestepTokens
 from .connector_model import check_connector, check_text_dim, connector_name
 from .sampler_patch import patch_model, remember_tokens
+from .token_counts import tell_two_calls
 
 MIDDLE_TIMESTEP = 500
 
@@ -31,6 +32,7 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
         return model, positive, clip_negative
     negative = apply_to_conditioning(negative, ella, connector_key, clip_negative)
     remember_tokens(model, negative)
+    tell_two_calls(positive, negative, clip_positive is not None, clip_negative is not None)
     return model, positive, negative
 
 

@@ -29,8 +29,8 @@ class PromptTokens(dict):
 
     def __missing__(self, key):
         raise NoSuchTokens(
-            f"This text encode node is made for another model's CLIP (it asks for tokens of {key!s:.40}), and got ELLA's "
-            f"text encoder; {OTHER_NODE}"
+            f"This text encode node is made for another model's CLIP (it asks for tokens of {key!s:.40}), and got "
+            f"ELLA's text encoder; {OTHER_NODE}"
         )
 
 
@@ -71,7 +71,7 @@ class ELLATokenizer(comfy.sd1_clip.SD1Tokenizer):
         return tokens
 
     def pieces(self, section, text=None):
-        """Pieces of a section of (token id, weight, ...); with its prompt, what T5 lacks is shown as it stands there."""
+        """Pieces of a section of (token id, weight, ...); with its prompt, what T5 lacks is spelled out."""
         runs = iter(self.unreadable(text) if text is not None else ())
         pieces = []
         for (token_id, weight, *_), piece in self.untokenize(section):

@@ -25,7 +25,7 @@ def t5_attention(module, query, key, value, attention_mask, position_bias=None, 
 
 
 def attention_name():
-    """What T5Config's `attn_implementation` has to be in this transformers; registers `t5_attention` where it is needed."""
+    """T5Config's `attn_implementation` in this transformers; registers `t5_attention` where that is needed."""
     from transformers.models.t5 import modeling_t5
 
     if not hasattr(modeling_t5, "ALL_ATTENTION_FUNCTIONS"):

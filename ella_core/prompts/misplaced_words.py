@@ -21,6 +21,6 @@ def check_words(text):
     lora = LORA.search(text)
     if lora:
         raise ELLAError(
-            f"The prompt for T5 contains {lora.group()}, and LoRAs belong to the model; load it with a Load LoRA before "
-            "Apply ELLA, and write its trigger words in a CLIP Text Encode on clip_positive."
+            f"The prompt for T5 contains {lora.group()}, and LoRAs belong to the model; load it with a Load LoRA "
+            "before Apply ELLA, and write its trigger words in a CLIP Text Encode on clip_positive."
         )

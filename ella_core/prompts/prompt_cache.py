@@ -84,7 +84,7 @@ class PromptCache:
             logging.warning(f"ELLA's prompt cache could not be written ({error}); prompts are read anew instead.")
 
     def trim(self):
-        """Removes what a killed process left half-written, and beyond the limit the entries not asked for the longest."""
+        """Removes what a killed process left, and beyond the limit the entries that were not asked for the longest."""
         now = time.time()
         entries, total = [], 0
         with os.scandir(self.folder) as files:

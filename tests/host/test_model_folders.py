@@ -1,4 +1,4 @@
-"""Lists of model folders: listed once for each change, whatever links, pipes and folders lie in them; names are found."""
+"""Model folders: listed once for each change, whatever links, pipes and folders lie in them; names are found."""
 
 import os
 import shutil
