@@ -26,6 +26,13 @@ class ELLADiagnose(io.ComfyNode):
                 io.Model.Input(
                     "model", optional=True, tooltip="The model that Apply ELLA gets, to check what it fits. Not needed."
                 ),
+                io.Boolean.Input(
+                    "self_test",
+                    default=False,
+                    optional=True,
+                    tooltip="Also samples small random models with everything that ELLA needs of this ComfyUI, and says"
+                    " what held. Takes a few seconds.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="page", tooltip="The page, also shown in the node and the console.")
@@ -39,9 +46,12 @@ class ELLADiagnose(io.ComfyNode):
         return float("nan")  # equal to nothing, so it looks anew each time: the files may have changed
 
     @classmethod
-    def execute(cls, ella=None, clip=None, model=None) -> io.NodeOutput:
-        from ..ella_core.host.diagnose.diagnosis import diagnose  # here, because few runs need it and each start pays
+    def execute(cls, ella=None, clip=None, model=None, self_test=False) -> io.NodeOutput:
+        # Here, because few runs need it and each start pays; the extension's list of nodes names this one.
+        from ..ella_core.host.diagnose.diagnosis import diagnose
+        from .extension import NODES
 
-        page = diagnose(ella, clip, model)
+        own_nodes = {node.GET_SCHEMA().node_id: node for node in NODES}
+        page = diagnose(ella, clip, model, own_nodes, with_self_test=self_test)
         logging.info("%s", page)
         return shown_text(cls, page)

@@ -10,6 +10,16 @@ from .schema import ComfyExtension, io
 from .text_encode import T5TextEncode
 from .token_report import ELLATokenReport
 
+NODES = [
+    LoadELLA,
+    LoadELLATextEncoder,
+    T5TextEncode,
+    ELLAApplyConditioning,
+    ELLAAttentionMap,
+    ELLATokenReport,
+    ELLADiagnose,
+]
+
 
 class ELLAExtension(ComfyExtension):
     @override
@@ -19,15 +29,7 @@ class ELLAExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
-            LoadELLA,
-            LoadELLATextEncoder,
-            T5TextEncode,
-            ELLAApplyConditioning,
-            ELLAAttentionMap,
-            ELLATokenReport,
-            ELLADiagnose,
-        ]
+        return NODES
 
 
 async def comfy_entrypoint() -> ELLAExtension:

@@ -13,9 +13,6 @@ import torch
 from comfy.cli_args import args
 from comfy.patcher_extension import WrappersMP
 
-import nodes
-
-from ....old_workflows.old_nodes import OLD_NODES
 from ...connectors.kinds import describe, kind_of_network
 from ...errors import ELLAError
 from ...pack_version import pack_version
@@ -26,7 +23,9 @@ from ..connector_model import check_text_dim, compute_dtype, connector_name, is_
 from ..model_folders import CONNECTORS, ENCODERS
 from ..sampler_patch import KEY, check_model, context_dim_of
 from .model_inventory import Entry, connectors, files_not_listed, reason, text_encoders
+from .node_owners import earlier_packs, taken_nodes
 from .public_paths import PublicPaths
+from .self_test import self_test
 
 FOLDERS = (CONNECTORS, *ENCODERS)
 PACKAGES = ("torch", "transformers", "safetensors", "sentencepiece", "einops", "matplotlib")
@@ -36,15 +35,16 @@ MOST_ENTRIES = 20
 LONGEST_LINE = 500
 
 
-def diagnose(ella=None, clip=None, model=None):
+def diagnose(ella=None, clip=None, model=None, own_nodes=None, with_self_test=False):
     """A page of plain text for what is wired (connector, CLIP, MODEL, each may be None) and what is installed.
 
-    It reads headers of files, no weights, and loads nothing. It never raises; what can't be told is a line saying so.
+    It reads headers of files, no weights, and loads nothing but the small models of `self_test`, where that is wanted.
+    `own_nodes` are {node id: class} of this pack. It never raises; what can't be told is a line saying so.
     """
     paths = PublicPaths(FOLDERS)
     found = [entries_of(connectors), entries_of(text_encoders)]
     sections = {
-        "To do": attempt(things_to_do, *found, ella, clip, model),
+        "To do": attempt(things_to_do, *found, ella, clip, model, own_nodes or {}),
         "Versions": attempt(versions),
         "Device": attempt(device),
         "Wired": attempt(wired, ella, clip, model),
@@ -53,6 +53,8 @@ def diagnose(ella=None, clip=None, model=None):
         "Text encoders, for Load ELLA Text Encoder": attempt(entry_lines, found[1]),
         "Which text encoder fits which connector": attempt(fits, *found),
     }
+    if with_self_test:
+        sections["Self-test"] = attempt(self_test)
     lines = [f"ELLA {pack_version()} on ComfyUI {comfyui_version.__version__}"]
     for title, section in sections.items():
         # Hidden first: a path that was cut or written otherwise would not be found any more.
@@ -81,7 +83,7 @@ def one_line(text):
     return " ".join(text.replace("`", "'").split())[:LONGEST_LINE]
 
 
-def things_to_do(connectors, encoders, ella, clip, model):
+def things_to_do(connectors, encoders, ella, clip, model, own_nodes):
     lines = list(attempt(misfits, ella, clip, model))
     if not any(entry.text_dim for entry in connectors):
         lines.append(
@@ -97,6 +99,11 @@ def things_to_do(connectors, encoders, ella, clip, model):
     if others:
         lines.append(f"Only .safetensors files are listed, and models/{CONNECTORS} holds {first_names(others)}.")
     lines += [f"Python's package {name} is missing: pip install {name}" for name in PACKAGES if not version_of(name)]
+    for pack, node_ids in taken_nodes(own_nodes).items():
+        lines.append(
+            f"Another pack, {pack}, registered this pack's node ids {first_names(node_ids)}, so graphs get its nodes "
+            "instead of these; disable one of the two packs."
+        )
     for pack, node_ids in earlier_packs().items():
         lines.append(
             f"Another ELLA pack, {pack}, is installed ({first_names(node_ids)}). Its wires of type ELLA do not work "
@@ -249,16 +256,6 @@ def pairs(connectors, encoders):
         for connector in connectors
         if connector.text_dim
     }
-
-
-def earlier_packs():
-    """{pack: its node ids} of the ELLA packs before this one."""
-    found = {}
-    for node_id in OLD_NODES:
-        if node_id in nodes.NODE_CLASS_MAPPINGS:
-            module = getattr(nodes.NODE_CLASS_MAPPINGS[node_id], "RELATIVE_PYTHON_MODULE", "of unknown name")
-            found.setdefault(module.rsplit(".", 1)[-1], []).append(node_id)
-    return found
 
 
 def first_names(names, most=6):
