@@ -20,7 +20,7 @@ IDS = {
         ["negative", "clip_positive", "clip_negative"],
         ["MODEL", "CONDITIONING", "CONDITIONING"],
     ),
-    "ELLADiagnose": ([], ["ella", "clip", "model"], ["STRING"]),
+    "ELLADiagnose": ([], ["ella", "clip", "model", "self_test"], ["STRING"]),
     "ELLAAttentionMap": (
         ["clip", "ella", "text", "max_length", "steps", "blocks", "heads"],
         [],
