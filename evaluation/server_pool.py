@@ -59,6 +59,7 @@ class ServerPool:
         self.addresses, self.depth, self.patience, self.say = addresses, depth, patience, say
         self.waiting = deque()
         self.open = 0  # jobs that are not kept yet
+        self.failures = 0  # since the last success
         self.changed = asyncio.Condition()
         self.last_seen = time.monotonic()
 
@@ -126,7 +127,7 @@ class ServerPool:
                     self.say(f"{server.address} answers again.")
                 except ServerLost:
                     wait = min(2 * wait, LONGEST_WAIT)
-            if any(one.reached.is_set() for one in servers):
+            if any(one.reached.is_set() and not one.refused for one in servers):
                 self.last_seen = time.monotonic()
             elif time.monotonic() - self.last_seen > self.patience:
                 raise EvaluationError(
@@ -166,16 +167,12 @@ class ServerPool:
                 await asyncio.Future()  # this server has no work any more
             except JobFailed as error:
                 server.given.discard(job.id)
-                job.failures += 1
-                if job.failures == TRIES:
-                    raise EvaluationError(
-                        f"{job.name} failed {TRIES} times, last on {server.address}: {error}"
-                    ) from None
-                self.say(f"{job.name} failed on {server.address} ({error}); it is tried again.")
-                await self._put_back(job)
+                self._count_failure(job, server, len(servers), error)
+                await self._put_back(job, last=True)
                 continue
             finally:
                 server.drawing.discard(job.id)
+            self.failures = 0
             async with self.changed:
                 self.open -= 1
                 self.changed.notify_all()
@@ -192,10 +189,22 @@ class ServerPool:
                     return job
                 await self.changed.wait()
 
-    async def _put_back(self, job):
+    async def _put_back(self, job, last=False):
         async with self.changed:
-            self.waiting.appendleft(job)
+            (self.waiting.append if last else self.waiting.appendleft)(job)
             self.changed.notify_all()
+
+    def _count_failure(self, job, server, servers, error):
+        """EvaluationError where a job fails for good, or all that were tried lately failed."""
+        job.failures += 1
+        self.failures += 1
+        if job.failures == TRIES:
+            raise EvaluationError(f"{job.name} failed {TRIES} times, last on {server.address}: {error}") from None
+        if self.failures == TRIES * self.depth * servers:
+            raise EvaluationError(
+                f"the last {self.failures} tries failed, {job.name} on {server.address}: {error}"
+            ) from None
+        self.say(f"{job.name} failed on {server.address} ({error}); it is tried again in the end.")
 
     async def _refused(self, server, servers, error):
         """Sets a server aside; EvaluationError once all are."""

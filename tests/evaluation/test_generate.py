@@ -149,7 +149,13 @@ def test_a_prompt_that_fails_loses_no_other(ask, folder):
     result = ask({"a": "a cat", "f": "fails", "b": "a dog"}, "--images", 1)
     assert result.returncode == 1, result.stderr
     assert "picture 0 of f failed 3 times" in result.stderr and "node 4 (SleepingSampler): this prompt" in result.stderr
-    assert ("a", 0) in folder().pictures()
+    assert set(folder().pictures()) == {("a", 0), ("b", 0)}
+
+
+def test_a_workflow_that_always_fails_is_not_tried_with_every_prompt(ask):
+    result = ask({f"p{n:02d}": "fails" for n in range(50)}, "--images", 1)
+    assert result.returncode == 1 and "the last 6 tries failed" in result.stderr, result.stderr
+    assert result.stderr.count("it is tried again in the end") == 5
 
 
 def test_a_server_that_never_answered_is_told_and_does_no_harm(ask, folder, server):
