@@ -247,7 +247,7 @@ def join_facts(known, config, given):
             ) from error
     if encoder is not None and encoder.hidden_size != config.text_dim:
         raise ELLAError(
-            f"The text_encoder has a hidden_size of {encoder.hidden_size}, and the connector reads text states of width "
-            f"{config.text_dim}; give the language model that it was trained with."
+            f"The text_encoder has a hidden_size of {encoder.hidden_size}, and the connector reads text states of "
+            f"width {config.text_dim}; give the language model that it was trained with."
         )
     return ConnectorFacts(encoder, given.pop("base", known.base), known.training | given)

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from sampling import PROMPT
 
 TEXT = "A red fox in a green coat reads a newspaper beside a (blue teapot:1.3), it costs $5. A red fox."
@@ -85,8 +87,6 @@ def spiece_clip(host, model_files):
 
     folder = model_files / "ella_encoder/spiece-t5"
     folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).write_bytes((model_files / "ella_encoder/tiny-t5" / name).read_bytes())
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["a red fox reads a newspaper", "beside a blue teapot", "foxes and pots"] * 20),
         model_prefix=str(folder / "spiece"),
@@ -98,6 +98,12 @@ def spiece_clip(host, model_files):
         bos_id=-1,
         minloglevel=2,
     )
+    rows = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).get_piece_size()
+    weights = load_file(model_files / "ella_encoder/tiny-t5/model.safetensors")
+    weights["shared.weight"] = weights["shared.weight"][:rows].contiguous()
+    save_file(weights, folder / "model.safetensors")
+    config = json.loads((model_files / "ella_encoder/tiny-t5/config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
     yield host.run("LoadELLATextEncoder", text_encoder_name="spiece-t5")[0]
     shutil.rmtree(folder)
 

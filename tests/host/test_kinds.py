@@ -1,4 +1,4 @@
-"""Connectors of every kind in the sampler: exact at every evaluation, as many of them as with CLIP, the map, the page."""
+"""Connectors of every kind in the sampler: exact at every evaluation, no more of them than with CLIP, map, page."""
 
 import csv
 import io
@@ -147,7 +147,7 @@ def test_several_images(host, applied):
 
 
 def batched(*states):
-    """Text states of several prompts in one conditioning, zeros after the shorter ones, as nodes for videos make them."""
+    """Text states of several prompts in one conditioning, zeros after the shorter, as nodes for videos make them."""
     length = max(one.shape[1] for one in states)
     padded = [torch.nn.functional.pad(one, (0, 0, 0, length - one.shape[1])) for one in states]
     return [[torch.cat(padded), {"pooled_output": torch.zeros(len(states), 32)}]]

@@ -1,4 +1,4 @@
-"""The facts of the released files, wherever they are written for people: workflows, blueprint, README and help pages."""
+"""The facts of the released files, wherever they are written for people: workflows, blueprint, README, help pages."""
 
 import json
 from pathlib import Path
