@@ -147,6 +147,8 @@ def join_safetensors(header, data, padding=8):
 def damaged_header(random, content):
     """A safetensors file with entries of its header changed, the data left as it is."""
     header, data = split_safetensors(content)
+    if not isinstance(header, dict) or not header:  # damaged before
+        return damaged_bytes(random, content)
     for _ in range(random.choice((1, 1, 2, 4))):
         names = list(header)
         name = random.choice(names)
@@ -177,6 +179,8 @@ def damaged_header(random, content):
 
 def damaged_metadata(random, metadata):
     """A copy of a file's metadata, the texts in it changed for others, those that hold JSON inside of it."""
+    if not isinstance(metadata, dict) or not metadata:  # damaged before
+        return any_value(random)
     metadata = dict(metadata)
     key = random.choice(list(metadata))
     kind = random.randrange(4)

@@ -29,7 +29,8 @@ from ella_core.connectors.kinds import KINDS
 
 ROWS = 300
 DTYPES = (torch.float32,) * 3 + (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.int8)
-PREFIXES = ("", "", "", "models--google--flan-t5-xl--text_encoder_", "a b_")
+NAMES = ("ella", "ella", "n" * 200, "two words", "a`tick\nand a line", "\u202e\u6587", "'quotes\"")
+PREFIXES = ("", "", "", "models--google--flan-t5-xl--text_encoder_", "a b_", "p" * 150 + "_")
 REST = ("tokenizer_config.json", "generation_config.json", "pytorch_model.bin", "spiece.vocab", "other_config.json")
 
 
@@ -98,7 +99,7 @@ def sound_connector(random, path):
 
 def connector_file(random, folder):
     """Writes a connector, sound or not; its path."""
-    path = os.path.join(folder, "connector.safetensors")
+    path = os.path.join(folder, random.choice(NAMES) + ".safetensors")
     sound_connector(random, path)
     with open(path, "rb") as file:
         content = file.read()
@@ -224,6 +225,8 @@ def encoder_folder(random, folder):
     if random.random() < 0.2:
         files[random.choice(REST)] = json.dumps(any_value(random)).encode()
     prefix = random.choice(PREFIXES)
+    folder = os.path.join(folder, random.choice(NAMES))
+    os.mkdir(folder)
     for name, content in files.items():
         put(random, os.path.join(folder, prefix + name), content)
     paths = [folder, folder, folder, os.path.join(folder, prefix + "model.safetensors")]
