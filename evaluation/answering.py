@@ -14,6 +14,7 @@ import re
 from contextlib import ExitStack
 from itertools import islice
 
+from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from .errors import EvaluationError
@@ -45,8 +46,8 @@ def answer_all(run, judge, name, batch_size, state):
 
         questions, answered, missing = on_first(state, begin)
         work = [(*picture, question) for picture in run.wanted() for question in questions.get(picture[0], ())]
-        answer_batches(run, judge, name, state, batched(work, batch_size), answered, set(missing))
-        state.wait_for_everyone()
+        damaged = answer_batches(run, judge, name, state, batched(work, batch_size), answered, set(missing))
+        missing += [picture for picture in gather_object(sorted(damaged)) if picture not in missing]
         return on_first(state, lambda: finish(run, name, questions, missing))
 
 
@@ -63,19 +64,29 @@ def questions_for(suite, judge):
 
 
 def answer_batches(run, judge, name, state, batches, answered, missing):
-    """Asks this process's batches and appends each one's answers as soon as they are there."""
+    """Asks this process's batches and appends each one's answers as soon as they are there.
+
+    Returns the pictures, as (prompt id, index), that turned out to be damaged.
+    """
 
     def to_do(key):
         return key[:2] not in missing and (*key[:2], key[2].id) not in answered
 
     own = run.answers(name) if state.is_main_process else LineFile(shard_path(run, name, state.process_index))
+    damaged = set()
     asked = understood = 0
     mine = [batch for number, batch in enumerate(batches) if number % state.num_processes == state.process_index]
     mine = [batch for batch in mine if any(to_do(key) for key in batch)]
     for batch in tqdm(mine, desc=name, unit="batch", disable=not state.is_main_process or not mine):
-        batch = [key for key in batch if key[:2] not in missing]
-        pictures = {key[:2]: None for key in batch}
-        pictures = {picture: run.read_picture(*picture) for picture in pictures}
+        pictures = {}
+        for picture in {key[:2]: None for key in batch if key[:2] not in missing}:
+            try:
+                pictures[picture] = run.read_picture(*picture)
+            except EvaluationError:
+                damaged.add(picture)
+        batch = [key for key in batch if key[:2] in pictures]
+        if not batch:
+            continue
         answers = judge.answer([pictures[key[:2]] for key in batch], [key[2] for key in batch])
         asked += len(batch)
         understood += sum(is_answer(text, key[2]) for key, (text, _) in zip(batch, answers, strict=True))
@@ -89,6 +100,7 @@ def answer_batches(run, judge, name, state, batches, answered, missing):
             for (prompt, index, question), (text, p_yes) in zip(batch, answers, strict=True)
         ]
         own.append(*(line for line in lines if key_of(line) not in answered))
+    return damaged
 
 
 def finish(run, name, questions, missing):
@@ -100,8 +112,8 @@ def finish(run, name, questions, missing):
     if missing:
         raise EvaluationError(
             f"{len(missing)} pictures of {run.path} are missing or damaged, the first is "
-            f"{run.picture_path(*missing[0])}; all others are judged. Run generate on this folder, which makes just "
-            "what lacks, then this command again."
+            f"{run.picture_path(*missing[0])}; all others are judged. Delete what is damaged and run generate on this "
+            "folder, which makes just what lacks, then this command again."
         )
     return [
         f"{len(odd)} of {len(lines)} answers are neither yes nor no, the first is {line['answer']!r} to question "
@@ -128,8 +140,6 @@ def gather(run, name):
 
 def on_first(state, function):
     """What a function returns that the first process alone runs; its EvaluationError ends the other processes too."""
-    from accelerate.utils import broadcast_object_list
-
     shared = [None, None]
     if state.is_main_process:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 from accelerate import PartialState
-from drawn_runs import SCENES, SquareCounter, drawn_run
+from drawn_runs import SCENES, SquareCounter, draw, drawn_run
 
 from evaluation.__main__ import main
 from evaluation.answering import answer_all
@@ -125,10 +125,15 @@ def test_missing_and_damaged_pictures_are_named_and_all_others_judged(run):
     run.picture_path("scene_1", 0).unlink()
     damaged = run.picture_path("scene_3", 1)
     damaged.write_bytes(damaged.read_bytes()[:60])
-    with pytest.raises(EvaluationError, match="2 pictures .* missing or damaged, the first is .*scene_1.0.png"):
+    run.add_picture("scene_4", 0, b"as the server sent it, but no picture", 7)
+    with pytest.raises(EvaluationError, match="3 pictures .* missing or damaged, the first is .*scene_1.0.png"):
         ask(run)
     answered = {(line["prompt"], line["index"]) for line in run.answers("counter").read()}
-    assert answered == set(run.wanted()) - {("scene_1", 0), ("scene_3", 1)}
+    assert answered == set(run.wanted()) - {("scene_1", 0), ("scene_3", 1), ("scene_4", 0)}
+    for number, index in ((1, 0), (3, 1), (4, 0)):
+        run.add_picture(f"scene_{number}", index, draw(SCENES[number]), 7)
+    judge = SquareCounter()
+    assert ask(run, judge) == [] and judge.asked < QUESTIONS and len(run.answers("counter").read()) == QUESTIONS
 
 
 def test_a_second_process_is_sent_away(run, blip, capfd):
