@@ -50,5 +50,5 @@ def test_no_path_that_a_file_states_reaches_the_page(host, stating_files, monkey
     (page,) = host.run("ELLADiagnose")
     lines = [line.strip() for line in page.split("\n")]
     for name in stating_files:
-        assert sum(line.startswith(name + ": ") for line in lines) == 1
+        assert any(line.startswith(name + ": ") for line in lines)
     assert PERSON not in page
