@@ -1,0 +1,26 @@
+"""pip install .[evaluation] in a clone, as docs/evaluation.md says: what pip asks setuptools first."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+ASK = "import setuptools.build_meta as backend; backend.get_requires_for_build_wheel()"
+
+
+def test_a_clone_can_be_installed_for_its_requirements(tmp_path):
+    pytest.importorskip("setuptools")
+    for path in REPO.iterdir():
+        if path.is_dir() and path.name.isidentifier():
+            (tmp_path / path.name).mkdir()  # many folders side by side are what setuptools refuses by itself
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(REPO / name, tmp_path)
+    result = subprocess.run([sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    required = (tmp_path / "ella.egg-info/requires.txt").read_text()
+    extra = required.partition("[evaluation]")[2].partition("\n[")[0]
+    assert "tyro" in extra and "aiohttp" in extra and "tyro" not in required.partition("[")[0]
+    assert (tmp_path / "ella.egg-info/top_level.txt").read_text().split() == []
