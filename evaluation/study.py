@@ -24,7 +24,10 @@ class Options:
     """Two or three folders of runs."""
     prompts: int = 50
     """How many prompts, drawn at random."""
+    pictures: int = 1
+    """How many pictures of each run stand together; the paper's raters saw four."""
     port: int = 8190
+    """0 takes one that is free."""
     host: str = "127.0.0.1"
     """0.0.0.0 lets other machines in; the page's address then holds a token that they need."""
     out: Path | None = None
@@ -42,10 +45,11 @@ def run(options):
 
     if not 2 <= len(options.runs) <= 3:
         raise EvaluationError(f"{len(options.runs)} runs were given; a study compares two or three.")
-    if options.prompts < 1:
-        raise EvaluationError(f"--prompts is {options.prompts}; give at least 1.")
+    if min(options.prompts, options.pictures) < 1:
+        raise EvaluationError(f"{options.prompts} prompts of {options.pictures} pictures are none; give at least 1.")
     runs = [RunFolder(path) for path in options.runs]
-    study = StudyFolder(options.out or runs[0].path / "study", runs, options.prompts, options.seed)
+    out = options.out or runs[0].path / "study"
+    study = StudyFolder(out, runs, options.prompts, options.seed, options.pictures)
     if not options.results:
         from .user_study.server import serve
 

@@ -37,7 +37,7 @@ class AnswerWords:
 
     def probabilities(self, logits, questions):
         """The probability of each question's expected word among all words of its kind, from logits (B, vocabulary)."""
-        logits = logits.float()
+        logits = logits.float().cpu()
         return [self.probability(row, question) for row, question in zip(logits, questions, strict=True)]
 
     def probability(self, logits, question):

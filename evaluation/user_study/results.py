@@ -17,7 +17,7 @@ def results(votes, labels):
     Of two votes of a rater on one sheet the later counts. Intervals resample prompts, so that the votes of many raters
     on one prompt count as one finding about it, and no more.
     """
-    votes = list({(vote["rater"], vote["prompt"], vote["index"]): vote for vote in votes}.values())
+    votes = list({(vote["rater"], vote["prompt"]): vote for vote in votes}.values())
     found = {"raters": len({vote["rater"] for vote in votes}), "votes": len(votes)}
     for question in QUESTIONS:
         found[question] = {
@@ -79,7 +79,7 @@ def agreement(votes, question, labels):
     units = {}
     for vote in votes:
         for a, b in combinations(labels, 2):
-            unit = units.setdefault((vote["prompt"], vote["index"], a, b), {})
+            unit = units.setdefault((vote["prompt"], a, b), {})
             unit[vote["rater"]] = preference(vote[question], a, b)
     shared = [unit for unit in units.values() if len(unit) > 1]
     pairs = [x == y for unit in shared for x, y in combinations(unit.values(), 2)]

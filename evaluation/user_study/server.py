@@ -9,11 +9,13 @@ import datetime
 import hmac
 import io
 import ipaddress
+import math
 import socket
 import sys
 from pathlib import Path
 
 from aiohttp import web
+from PIL import Image
 
 from ..errors import EvaluationError
 from .sheets import labels_for, order_for
@@ -22,6 +24,7 @@ from .study_folder import QUESTIONS
 PAGE = Path(__file__).with_name("page.html")
 COOKIE = "study_token"
 LONGEST_NAME = 60
+GAP, GROUND = 8, (0x55, 0x55, 0x55)  # between the pictures of a run, in pixels and in the page's grey
 
 
 class StudyServer:
@@ -31,7 +34,8 @@ class StudyServer:
         self.study = study
         self.token = token
         self.sheets = {sheet.id: sheet for sheet in study.sheets}
-        self.done = {(vote["rater"], f"{vote['prompt']}/{vote['index']}") for vote in study.votes.read()}
+        ids = {sheet.prompt: sheet.id for sheet in study.sheets}
+        self.done = {(vote["rater"], ids.get(vote["prompt"])) for vote in study.votes.read()}
 
     def application(self):
         """The aiohttp application."""
@@ -88,7 +92,7 @@ class StudyServer:
                     {
                         "rater": rater,
                         "prompt": sheet.prompt,
-                        "index": sheet.index,
+                        "indices": sheet.indices,
                         "shown": shown,
                         **ranks,
                         "seconds": given.get("seconds"),
@@ -110,20 +114,32 @@ class StudyServer:
         return shown
 
     async def picture(self, request):
-        """?rater&sheet&place: the picture at a place (from 0) of a rater's sheet."""
+        """?rater&sheet&place: the picture, or the pictures in one, at a place (from 0) of a rater's sheet."""
         sheet = self.sheets.get(request.query.get("sheet"))
         rater, place = request.query.get("rater"), request.query.get("place", "")
         if sheet is None or rater is None or place not in map(str, range(len(self.study.labels))):
             raise web.HTTPNotFound()
         label = labels_for(sheet, self.study.labels, rater, self.study.seed)[int(place)]
         try:
-            picture = self.study.labels[label].read_picture(sheet.prompt, sheet.index)
+            pictures = [self.study.labels[label].read_picture(sheet.prompt, index) for index in sheet.indices]
         except EvaluationError as error:
             print(f"evaluation: {error}", file=sys.stderr)
             raise web.HTTPNotFound() from None
         data = io.BytesIO()
-        picture.save(data, "PNG", compress_level=1)
+        in_one(pictures).save(data, "PNG", compress_level=1)
         return web.Response(body=data.getvalue(), content_type="image/png")
+
+
+def in_one(pictures):
+    """Pictures in rows and columns of one picture, four as two by two."""
+    if len(pictures) == 1:
+        return pictures[0]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    width, height = (max(picture.size[axis] for picture in pictures) + GAP for axis in (0, 1))
+    sheet = Image.new("RGB", (columns * width - GAP, math.ceil(len(pictures) / columns) * height - GAP), GROUND)
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number % columns * width, number // columns * height))
+    return sheet
 
 
 async def sent(request):

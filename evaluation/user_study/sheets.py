@@ -1,4 +1,4 @@
-"""What is shown: for each chosen prompt one picture of every run, in an order of its own for each rater."""
+"""What is shown: for each chosen prompt pictures of every run, in an order of its own for each rater."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..errors import EvaluationError
 
 @dataclass(frozen=True)
 class Sheet:
-    """One comparison: the picture `index` of a prompt, of every run."""
+    """One comparison: the pictures of a prompt with these indices, of every run."""
 
     prompt: str
     text: str
-    index: int
+    indices: tuple[int, ...]
 
     @property
     def id(self):
         """A name of the sheet."""
-        return f"{self.prompt}/{self.index}"
+        return f"{self.prompt}/{'-'.join(map(str, self.indices))}"
 
 
 def run_labels(runs):
@@ -30,10 +30,10 @@ def run_labels(runs):
     return labels
 
 
-def choose_sheets(labels, prompts, seed):
-    """`prompts` Sheets, drawn by `seed` from the prompts that all runs have pictures of (fewer where there are fewer).
+def choose_sheets(labels, prompts, pictures, seed):
+    """`prompts` Sheets of `pictures` each, drawn by `seed` from what all runs have; fewer where these are fewer.
 
-    EvaluationError where the runs have no picture of the same prompt in common.
+    EvaluationError where the runs have not as many pictures of any prompt in common.
     """
     runs = list(labels.values())
     texts = {prompt.id: prompt.text for prompt in runs[0].suite.prompts}
@@ -46,14 +46,17 @@ def choose_sheets(labels, prompts, seed):
     for prompt_id, index in sorted(common):
         if prompt_id in texts:
             indices.setdefault(prompt_id, []).append(index)
-    if not indices:
+    enough = sorted(prompt_id for prompt_id, some in indices.items() if len(some) >= pictures)
+    if not enough:
         raise EvaluationError(
-            f"{' and '.join(labels)} have no picture of the same prompt and index; give runs of one suite, and finish "
-            "them with `generate`."
+            f"{' and '.join(labels)} have no prompt of which each has the same {pictures} pictures; give runs of one "
+            "suite, finish them with `generate`, or ask for fewer --pictures."
         )
     chance = random.Random(f"sheets {seed}")
-    chosen = chance.sample(sorted(indices), min(prompts, len(indices)))
-    return [Sheet(prompt_id, texts[prompt_id], chance.choice(indices[prompt_id])) for prompt_id in chosen]
+    return [
+        Sheet(prompt_id, texts[prompt_id], tuple(sorted(chance.sample(indices[prompt_id], pictures))))
+        for prompt_id in chance.sample(enough, min(prompts, len(enough)))
+    ]
 
 
 def order_for(sheets, rater, seed):

@@ -1,7 +1,7 @@
 """A study on disk: what is compared, and every vote.
 
-study.json     {"runs": {label: folder}, "sheets": [{"prompt", "text", "index"}], "seed": 0, "token": "..."}
-votes.jsonl    {"rater", "prompt", "index", "shown": [labels from left to right],
+study.json     {"runs": {label: folder}, "sheets": [{"prompt", "text", "indices"}], "seed": 0, "token": "..."}
+votes.jsonl    {"rater", "prompt", "indices", "shown": [labels from left to right],
                 "alignment": {label: rank from 1}, "aesthetics": {label: rank}, "seconds": 4.2, "time": "..."}
 """
 
@@ -30,18 +30,19 @@ class StudyFolder:
     EvaluationError where another study is there.
     """
 
-    def __init__(self, path, runs, prompts, seed):
+    def __init__(self, path, runs, prompts, seed, pictures=1):
         self.path = Path(path)
         self.labels = run_labels(runs)
         asked = {
             "runs": {label: str(run.path.resolve()) for label, run in self.labels.items()},
             "prompts": prompts,
+            "pictures": pictures,
             "seed": seed,
         }
         try:
             settings = json.loads((self.path / STUDY).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            sheets = [dataclasses.asdict(sheet) for sheet in choose_sheets(self.labels, prompts, seed)]
+            sheets = [dataclasses.asdict(sheet) for sheet in choose_sheets(self.labels, prompts, pictures, seed)]
             settings = {**asked, "sheets": sheets, "token": secrets.token_urlsafe(16)}
             write_whole(self.path / STUDY, json.dumps(settings, indent=2, ensure_ascii=False).encode())
         except ValueError:
@@ -54,7 +55,7 @@ class StudyFolder:
             )
         self.seed = seed
         self.token = settings["token"]
-        self.sheets = [Sheet(**sheet) for sheet in settings["sheets"]]
+        self.sheets = [Sheet(**{**sheet, "indices": tuple(sheet["indices"])}) for sheet in settings["sheets"]]
         self.votes = LineFile(self.path / VOTES)
 
     @contextmanager

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from evaluation.__main__ import main
 from evaluation.errors import EvaluationError
 from evaluation.user_study.results import agreement, results
-from evaluation.user_study.server import StudyServer, is_loopback
+from evaluation.user_study.server import StudyServer, in_one, is_loopback
 from evaluation.user_study.sheets import choose_sheets, labels_for, order_for
 from evaluation.user_study.study_folder import StudyFolder
 
@@ -30,10 +30,10 @@ def study(runs, tmp_path):
     return StudyFolder(tmp_path / "study", runs, 4, 0)
 
 
-def vote(rater, prompt, *ranks, index=0):
+def vote(rater, prompt, *ranks):
     """A vote that ranks the runs a, b, ... alike in both questions."""
     ranks = dict(zip("abc", ranks))
-    return {"rater": rater, "prompt": prompt, "index": index, "alignment": ranks, "aesthetics": ranks}
+    return {"rater": rater, "prompt": prompt, "indices": [0], "alignment": ranks, "aesthetics": ranks}
 
 
 def test_sheets_are_drawn_once_and_each_rater_has_an_order_of_their_own(study, runs, tmp_path):
@@ -54,9 +54,14 @@ def test_only_pictures_that_all_runs_have_are_shown(runs):
     runs[2].picture_path("scene_0", 0).write_bytes(b"no picture")
     labels = {run.path.name: run for run in runs}
     for seed in range(5):
-        sheets = choose_sheets(labels, 50, seed)
+        sheets = choose_sheets(labels, 50, 1, seed)
         assert len(sheets) == len(SCENES) - 1
-        assert not {("scene_2", 0), ("scene_2", 1), ("scene_0", 0)} & {(sheet.prompt, sheet.index) for sheet in sheets}
+        assert not {("scene_2", 0), ("scene_2", 1), ("scene_0", 0)} & {
+            (sheet.prompt, *sheet.indices) for sheet in sheets
+        }
+        assert {sheet.prompt for sheet in choose_sheets(labels, 50, 2, seed)} == {"scene_1", "scene_3", "scene_4"}
+    with pytest.raises(EvaluationError, match="no prompt of which each has the same 3 pictures"):
+        choose_sheets(labels, 50, 3, 0)
 
 
 def test_another_study_in_the_folder_is_refused(study, runs, tmp_path):
@@ -181,12 +186,19 @@ def test_pictures_come_in_the_shuffled_order_and_without_the_workflow(tmp_path):
                 response = await client.get("/picture", params=query)
                 data = await response.read()
                 assert b"secret" not in data and label not in str(response.headers)
-                wanted = study.labels[label].read_picture(sheet.prompt, sheet.index)
+                wanted = study.labels[label].read_picture(sheet.prompt, *sheet.indices)
                 found.append(Image.open(io.BytesIO(data)).convert("RGB").tobytes() == wanted.tobytes())
         assert (await client.get("/picture", params={**query, "place": "2"})).status == 404
         return found
 
     assert served(study, steps) == [True] * 6
+
+
+def test_several_pictures_of_a_run_stand_together():
+    reds = [Image.new("RGB", (20, 10), (200 + number, 0, 0)) for number in range(3)]
+    sheet = in_one(reds)
+    assert sheet.size == (48, 28) and in_one(reds[:1]) is reds[0]
+    assert [sheet.getpixel(at)[0] for at in ((0, 0), (28, 0), (0, 18), (24, 5), (40, 25))] == [200, 201, 202, 85, 85]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +263,7 @@ def test_beyond_this_machine_the_token_is_needed(study):
 
 def test_the_command_prints_the_results(study, runs, tmp_path, capsys):
     ranks = {"alignment": {"base": 1, "ella": 2, "other": 3}, "aesthetics": {"base": 1, "ella": 1, "other": 1}}
-    study.votes.append({"rater": "ann", "prompt": "scene_1", "index": 0, **ranks})
+    study.votes.append({"rater": "ann", "prompt": "scene_1", "indices": [0], **ranks})
     paths = [str(run.path) for run in runs]
     assert main(["study", *paths, "--prompts", "4", "--out", str(tmp_path / "study"), "--results"]) == 0
     printed = capsys.readouterr()

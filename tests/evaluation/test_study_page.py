@@ -101,7 +101,7 @@ def test_votes_by_keyboard_are_kept_and_the_study_goes_on_where_it_was_left(two,
 def test_three_pictures_are_ranked_by_touch_on_a_phone(two, open_page, tmp_path, screenshot):
     three = [*two, drawn_run(tmp_path / "one less", lambda scene, index: dict(list(scene.items())[:1]))]
     page = open_page(390, 844, touch=True)
-    with studied(three, "--prompts", "2") as (address, _):
+    with studied(three, "--prompts", "2", "--pictures", "2") as (address, _):
         begin(page, address, "Ben")
         loaded(page, 3)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
