@@ -84,8 +84,8 @@ class Detector(Judge):
             said = [f"{name} {best[name]:.2f}" if name in best else f"no {name}" for name in details["objects"]]
             return ", ".join(said), spatial_score(details["objects"], details["relation"], found)
         names = [demand["class"] for demand in [*details["include"], *details.get("exclude", ())]]
-        met, _ = meets_demands(details, self.detections(picture, names), lambda one: self.color_of(picture, one))
-        return ("yes", 1.0) if met else ("no", 0.0)
+        met, why = meets_demands(details, self.detections(picture, names), lambda one: self.color_of(picture, one))
+        return ("yes", 1.0) if met else (f"no: {why}", 0.0)
 
     def detections(self, picture, names):
         """Every Detection of the named things in a picture, the surest first, under the names that were asked for."""

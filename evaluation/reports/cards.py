@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 
 from ..errors import EvaluationError
-from ..scores.answers import said
+from ..scores.answers import yes_or_no
 
 THUMBNAIL = 200  # pixels of the longer edge
 
@@ -59,13 +59,8 @@ class CardMaker:
         answers = {}
         for result in self.results:
             found = [result.answers.get((prompt_id, index, question.id)) for index in range(result.images)]
-            answers[result.label] = [answer and (answer.text, side(answer.text), answer.p_yes) for answer in found]
+            answers[result.label] = [answer and (answer.text, yes_or_no(answer.text), answer.p_yes) for answer in found]
         return question.id, question.text, question.parents, answers
-
-
-def side(text):
-    """ "yes" or "no" where an answer is that, whatever its case or full stop, else ""."""
-    return said(text) if said(text) in ("yes", "no") else ""
 
 
 def thumbnail(folder, prompt_id, index):

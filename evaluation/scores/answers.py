@@ -46,6 +46,12 @@ def is_yes(text):
     return said(text) == "yes"
 
 
+def yes_or_no(text):
+    """ "yes", "no", or "" where an answer is neither; a no may give its reason: "no: expected dog>=2, found 1"."""
+    word = said(text).split(":")[0]
+    return word if word in ("yes", "no") else ""
+
+
 def unclear(suite, answers):
     """A remark on the answers to yes-no questions that are neither, () where there are none.
 
@@ -53,7 +59,7 @@ def unclear(suite, answers):
     """
     yes_no = {(prompt.id, q.id) for prompt in suite.prompts for q in prompt.questions if q.expected == "yes"}
     asked = [(key, answer) for key, answer in answers.items() if (key[0], key[2]) in yes_no]
-    bad = [(key, answer) for key, answer in asked if said(answer.text) not in ("yes", "no")]
+    bad = [(key, answer) for key, answer in asked if not yes_or_no(answer.text)]
     if not bad:
         return ()
     (prompt_id, index, question), answer = bad[0]

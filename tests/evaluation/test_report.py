@@ -174,6 +174,20 @@ def test_only_the_columns_of_another_judge_are_grey(tmp_path):
     assert re.search(r'<td class="grey">12\.04</td>', html) and re.search(r"<td>37\.50</td>", html)
 
 
+def test_a_no_may_give_its_reason(tmp_path):
+    details = {"tag": "counting", "include": [{"class": "dog", "count": 2}]}
+    question = Question(1, "two dogs", kind="objects", details=details)
+    prompts = tuple(Prompt(f"0000{number}", "two dogs", (question,), "counting") for number in range(2))
+    run = RunFolder.create(tmp_path / "run", {"images": 1, "seed": 0}, Suite("geneval", prompts, "task_means"))
+    for prompt, answer in zip(prompts, ("yes", "no: expected dog>=2, found 1"), strict=True):
+        run.answers("detector").append(
+            {"prompt": prompt.id, "index": 0, "question": 1, "answer": answer, "p_yes": float(answer == "yes")}
+        )
+    html, text = report(run)
+    assert '<span class="no">no: expected dog&gt;=2, found 1</span>' in html and "| counting | 50.00" in text
+    assert "neither yes nor no" not in html
+
+
 def test_runs_of_different_judges_are_not_compared(tmp_path):
     base = judged_run(tmp_path / "base", one_less)
     other = judged_run(tmp_path / "ella", judge=Named("another"))
