@@ -1,7 +1,5 @@
 """The connector as a model of the host's: cast, moved, offloaded and freed by ComfyUI."""
 
-import os
-
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -9,7 +7,7 @@ import torch
 
 from ..connectors.connector import Connector
 from ..connectors.connector_file import load_connector
-from ..errors import ELLAError
+from ..errors import ELLAError, file_name
 from ..released import LANGUAGE_MODEL, TEXT_DIM
 
 
@@ -28,12 +26,12 @@ def load_connector_model(path, disable_dynamic=False):
         offload_device=comfy.model_management.unet_offload_device(),
     )
     patcher.cached_patcher_init = (load_connector_model, (path,))
-    patcher.set_attachments("ella_name", os.path.basename(path))
+    patcher.set_attachments("ella_name", file_name(path))
     return patcher
 
 
 def connector_name(patcher):
-    """File name of a loaded connector, for messages."""
+    """File name of a loaded connector, quoted, for messages."""
     return patcher.attachments["ella_name"]
 
 

@@ -7,6 +7,7 @@ from ..file_kind import look_alike
 from .spiece_tokenizer import SentencePieceTokenizer
 
 PAD, END = 0, 1  # T5's token ids
+LONGEST = 64 * 2**20  # bytes; read, they take seven times as much, and mT5's has a quarter
 # An embedding has rows that no token uses: FLAN-T5's 28 beside its tokenizer.json and 128 beside its spiece.model.
 MOST_UNUSED_ROWS = 256
 GET_T5 = "use the tokenizer.json or spiece.model that came with the language model"
@@ -23,6 +24,8 @@ def load_tokenizer(path, rows):
     name = file_name(path)
     if not os.path.isfile(path):
         raise ELLAError(f"{name} does not exist as a file; {GET_T5}.")
+    if os.path.getsize(path) > LONGEST:
+        raise ELLAError(f"{name} is {os.path.getsize(path):,} bytes long, more than any tokenizer; {GET_T5}.")
     try:
         tokenizer = read_tokenizer(path)
         vocabulary = tokenizer.get_vocab()

@@ -202,6 +202,10 @@ ENCODERS = {
     "index of backslashes": (index({"weight_map": {"a": "..\\a.safetensors"}}), 'names ".../a.safetensors" among'),
     "index of a zero byte": (index({"weight_map": {"a": "a\0.safetensors"}}), "lacks 1 of its 1 weight files"),
     "tokenizer an object": (write("tokenizer.json", "{}"), "tokenizer.json can't be read as a tokenizer"),
+    "tokenizer too long": (
+        lambda f: os.truncate(f / "tokenizer.json", 2**27),
+        "tokenizer.json is 134,217,728 bytes long, more than any tokenizer",
+    ),
     "tokenizer empty": (write("tokenizer.json", ""), "tokenizer.json is empty"),
     "tokenizer an LFS pointer": (write("tokenizer.json", LFS_POINTER), "tokenizer.json is a Git LFS pointer"),
     "tokenizer nested": (write("tokenizer.json", "[" * 100000), "tokenizer.json can't be read as a tokenizer"),
