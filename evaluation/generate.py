@@ -126,6 +126,8 @@ def begin(options):
     if lacking:
         raise EvaluationError(f"{options.out} is no run yet; give {' and '.join(lacking)} to begin one.")
     suite = load_suite(options.suite, options.data, options.categories, options.limit)
+    for remark in suite.remarks:
+        print(f"evaluation: {remark}", file=sys.stderr)
     drawn = read_workflow(options.workflow)
     info = asyncio.run(object_info(options.addresses))
     workflow = Workflow(api_graph(drawn, info), info)

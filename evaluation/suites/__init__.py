@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+from pathlib import Path
 
 from ..errors import EvaluationError
 
@@ -18,7 +19,10 @@ def load_suite(name, data, categories=(), limit=0):
         raise EvaluationError(f"there is no suite {name}; there are {', '.join(NAMES)}.")
     if categories and name not in ("t2i_compbench", "geneval"):
         raise EvaluationError(f"{name} has no categories to choose from; leave --categories away.")
-    suite = importlib.import_module(f".{name}", __package__).load(data, tuple(categories))
+    module = importlib.import_module(f".{name}", __package__)
+    if not Path(data).exists():
+        raise EvaluationError(f"{data} is not there. {module.SOURCE}")
+    suite = module.load(data, tuple(categories))
     if 0 < limit < len(suite.prompts):
         remark = f"only the first {limit} of {len(suite.prompts)} prompts"
         suite = dataclasses.replace(suite, prompts=suite.prompts[:limit], remarks=(*suite.remarks, remark))

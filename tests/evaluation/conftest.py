@@ -85,7 +85,7 @@ def evaluation(tmp_path):
 
     def run(*arguments, **options):
         command = [sys.executable, "-m", "evaluation", *map(str, arguments)]
-        return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=300, **options)
+        return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600, **options)
 
     return run
 

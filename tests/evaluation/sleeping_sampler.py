@@ -1,10 +1,18 @@
 """Custom nodes for the tests: text, a sampler that sleeps, and small pictures that tell what they were drawn from."""
 
 import hashlib
+import os
 import re
 import time
 
 import torch
+
+try:
+    import folder_paths
+except ImportError:  # a test reads `colour` and HOLD
+    folder_paths = None
+
+HOLD = "hold"  # while a file of this name is in a server's output folder, its sampler sleeps on
 
 
 class WriteText:
@@ -38,6 +46,8 @@ class SleepingSampler:
     def sample(self, seed, seconds, positive, negative, latent_image):
         text = positive[0][0]
         time.sleep(seconds)
+        while os.path.exists(os.path.join(folder_paths.get_output_directory(), HOLD)):
+            time.sleep(0.02)
         if text == "fails":
             raise RuntimeError("this prompt can't be drawn")
         return ({"samples": latent_image["samples"], "drawn": (text, negative[0][0], seed)},)

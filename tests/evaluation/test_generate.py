@@ -179,7 +179,7 @@ def test_a_full_disk_stops_and_resumes(ask, folder):
 # ---- kills
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
@@ -238,7 +238,7 @@ def generator(tmp_path, graph):
 
 
 def test_kill_9_of_a_server_and_of_the_generator(generator, folder, server, servers, tmp_path, comfyui):
-    prompts = {f"p{n:02d}": f"picture {n} of a long run" for n in range(60)}
+    prompts = {f"p{n:02d}": f"picture {n} of a long run" for n in range(30)}
     manifest = tmp_path / "run/manifest.jsonl"
 
     def servers_since(line):
@@ -247,22 +247,26 @@ def test_kill_9_of_a_server_and_of_the_generator(generator, folder, server, serv
 
     _, second = servers
     both = (server.address, second.address)
-    first_try = generator(*both, prompts=prompts, seconds=0.15)
-    until(lambda: len(servers_since(0)) > 20)
-    assert set(servers_since(0)) == set(both)
+    first_try = generator(*both, prompts=prompts, seconds=0.05)
+    until(lambda: len(servers_since(0)) > 20 and set(servers_since(0)) == set(both))
     os.kill(second.process.pid, signal.SIGKILL)
     second.process.wait()
     killed_at = len(servers_since(0))
+    until(lambda: len(servers_since(killed_at)) > 10)  # what it had goes elsewhere
+    hold = server.base / "output" / sleeping_sampler.HOLD
+    hold.touch()  # so that the rest is not drawn before it is back
     restarted = again(second, comfyui)
     try:
-        until(lambda: second.address in servers_since(killed_at + 3))  # it is back and draws
+        until(lambda: second.address in servers_since(killed_at + 5))
         os.kill(first_try.pid, signal.SIGKILL)
+        hold.unlink()
         messages = first_try.communicate()[1]
         assert f"{second.address} is lost" in messages and f"{second.address} answers again" in messages
         assert len(servers_since(0)) < len(prompts) * 4
         second_try = generator(*both)
-        assert second_try.wait(timeout=120) == 0
+        assert second_try.wait(timeout=300) == 0
     finally:
+        hold.unlink(missing_ok=True)
         restarted.kill()
         restarted.wait()
     check(folder())
@@ -279,7 +283,7 @@ def test_two_processes_and_a_stop(generator, folder, server, evaluation, tmp_pat
     second = evaluation("generate", "--out", tmp_path / "run", "--servers", server.address)
     assert second.returncode == 1 and "another process is writing manifest" in second.stderr
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=30) == 130 and "the same command goes on from here" in first.stderr.read()
+    assert first.wait(timeout=120) == 130 and "the same command goes on from here" in first.stderr.read()
     lines = folder().manifest.read()
     assert 0 < len({(line["prompt"], line["index"]) for line in lines}) == len(lines) < 400
     until(lambda: server.get("/queue")["queue_running"] == [])
