@@ -103,7 +103,8 @@ def open_clip(path):
     """`load_clip` without the weights, which are read when the host loads the CLIP or somebody runs it."""
     identity = find_encoder_files(path).identity()
     clip = LOADED.get(identity)
-    if clip is not None:
+    # One that was opened before its files changed has read others than those it was opened for.
+    if clip is not None and encoder_of(clip).identity == identity:
         return clip.clone()
     LOADED[identity] = clip = new_clip(path)
     return clip

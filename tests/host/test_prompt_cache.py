@@ -120,13 +120,20 @@ def test_the_states_are_kept_under_the_weights_that_were_read(host, load, encode
     """The file changes between the loader and the prompt: what is kept is of the new weights, under their identity."""
     old = load()
     path = model_files / "ella_encoder" / own_encoder / "model.safetensors"
-    weights = load_file(path)
-    status = path.stat()
+    original, weights, status = path.read_bytes(), load_file(path), path.stat()
     weights["encoder.final_layer_norm.weight"] = weights["encoder.final_layer_norm.weight"] * 2
     save_file(weights, path, {"format": "pt"})
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     doubled = encode(old, "a fox in the rain")[0][0]
+    changed = path.read_bytes()
+    for content, expected in ((original, False), (changed, True)):
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        again = host.run("LoadELLATextEncoder", text_encoder_name=own_encoder)[0]
+        assert torch.equal(encode(again, "a fox in the rain")[0][0], doubled) == expected
+        del again
     del old
+    gc.collect()
     clip = load()
     assert torch.equal(encode(clip, "a fox in the rain")[0][0], doubled)
     assert not host.core("host.clip").encoder_of(clip).has_weights, "found under the identity of the new weights"
