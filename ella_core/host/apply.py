@@ -5,8 +5,11 @@ import comfy.utils
 import torch
 
 from ..errors import ELLAError
-from .conditioning import TEXT_STATES, TOKENS, TimestepTokens
+from .conditioning import TEXT_STATES, TOKENS, AppliedTokens
 from .connector_model import check_connector, check_text_dim, connector_name
+from .following_tensor import FollowingTensor
+from .negpip import reads_in_pairs
+from .recipe import TokenSource
 from .sampler_patch import patch_model, remember_tokens
 from .token_counts import tell_two_calls
 
@@ -26,11 +29,12 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     check_text_states(positive, "positive", ella)
     if negative is not None:
         check_text_states(negative, "negative", ella)
-    positive = apply_to_conditioning(positive, ella, connector_key, clip_positive)
+    in_pairs = reads_in_pairs(model.model_options)
+    positive = apply_to_conditioning(positive, ella, connector_key, clip_positive, in_pairs)
     remember_tokens(model, positive)
     if negative is None:
         return model, positive, clip_negative
-    negative = apply_to_conditioning(negative, ella, connector_key, clip_negative)
+    negative = apply_to_conditioning(negative, ella, connector_key, clip_negative, in_pairs)
     remember_tokens(model, negative)
     tell_two_calls(positive, negative, clip_positive is not None, clip_negative is not None)
     return model, positive, negative
@@ -41,7 +45,7 @@ def check_text_states(conditioning, input_name, ella):
     text_dim = ella.model.config.text_dim
     for states, options in conditioning:
         conds = options.get("model_conds", {})
-        if TOKENS in conds:
+        if TOKENS in conds or isinstance(states, FollowingTensor):
             raise ELLAError(
                 f"{input_name} of Apply ELLA already went through an Apply ELLA; wire an ELLA Text Encode there, and "
                 "use one Apply ELLA per prompt."
@@ -61,7 +65,7 @@ def pooled_width(options):
     return None if pooled is None else pooled.shape[-1]
 
 
-def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=None):
+def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=None, in_pairs=False):
     """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep.
 
     `ella` is the connector's ModelPatcher, `connector_key` its name on the patched model. The tokens of
@@ -72,22 +76,25 @@ def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=N
         text_states = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
         images = max(len(text_states), 1 if clip_tokens is None else len(clip_tokens))
         tokens = comfy.utils.repeat_to_batch_size(middle_tokens(ella, text_states), images)  # (N, Q, W)
+        tokens = tokens.repeat_interleave(2, dim=1) if in_pairs else tokens
+        text_states = tuple(text_states[image % len(text_states)] for image in range(images))
+        source = TokenSource(text_states, connector_key, tokens, in_pairs)
+        # A copy, because nodes may change it in place.
+        tokens = FollowingTensor(tokens.clone(), source)
         conds = (
             {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES}
             if "model_conds" in options
             else {}
         )
-        conds[TOKENS] = TimestepTokens(
-            torch.arange(images)[:, None] % len(text_states), text_states, connector_key, tokens
-        )
+        conds[TOKENS] = AppliedTokens(torch.zeros(images, 1), source)
         merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
         if clip_tokens is None:
-            merged["pooled_output"] = torch.zeros(len(tokens), tokens.shape[-1])
-            entries.append([tokens, merged])
+            merged["pooled_output"] = torch.zeros(images, tokens.shape[-1])
         else:
             merged["pooled_output"] = clip_options.get("pooled_output")
-            clip_tokens = comfy.utils.repeat_to_batch_size(clip_tokens.to(tokens), images)
-            entries.append([torch.cat([tokens, clip_tokens], dim=1), merged])
+            clip_tokens = comfy.utils.repeat_to_batch_size(clip_tokens, images).to(tokens.device, tokens.dtype)
+            tokens = torch.cat([tokens, clip_tokens], dim=1)
+        entries.append([tokens, merged])
     return entries
 
 

@@ -1,8 +1,12 @@
 """The tokens of one sampling run: computed once for its whole schedule, dropped with it."""
 
+import itertools
+
 import torch
 
 MEMORY = 256 * 2**20  # bytes that a batch of timesteps may take beside the connector's weights
+
+numbers = itertools.count()
 
 
 class RunTokens:
@@ -17,10 +21,18 @@ class RunTokens:
         self.timestep_of = schedule  # by sigma
         self.dtype = dtype
         self.timesteps = list(dict.fromkeys(schedule.values()))
-        self.patchers = {}  # of connectors, by the connector_key in conditionings
+        self.number = next(numbers)
+        self.patchers = {}  # of connectors, by connector_key and the model that carries them
         self.tokens = {}
         self.read = []
         self.timed = {}
+
+    def patcher(self, connector_key, model):
+        """The connector's ModelPatcher that a model carries under this key, or None."""
+        key = connector_key, id(model)
+        if key not in self.patchers:
+            self.patchers[key] = next(iter(model.current_patcher.get_additional_models_with_key(connector_key)), None)
+        return self.patchers[key]
 
     def at(self, text_states, timestep, ella, like):
         """Tokens (1, Q, W) of text states (1, T, text_dim) at a timestep by the connector of the ModelPatcher `ella`.

@@ -2,16 +2,19 @@
 
 CALC_COND_BATCH sees the true sigma of each evaluation, before conditions are batched and before ControlNet reads
 them, on the main thread also when the host splits conditions over several GPUs. SAMPLER_SAMPLE knows the sigmas of
-the run beforehand. What a run computes lies in the run's own model options and goes with them.
+the run beforehand. What a run computes goes with it.
 """
 
-import comfy.utils
-import torch
-from comfy.patcher_extension import WrappersMP
+from functools import partial
+
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, copy_nested_dicts
 
 from ..errors import ELLAError
-from .conditioning import TOKENS, tokens_made
+from .conditioning import TOKENS, sources_of
 from .connector_model import compute_dtype, connector_name
+from .evaluation import RUN, Evaluation
+from .following_tensor import FollowingTensor, check
+from .negpip import reads_in_pairs
 from .run_tokens import RunTokens
 from .settled_conditions import settle_tokens
 from .timesteps import schedule_of, timesteps_of
@@ -51,31 +54,56 @@ def patch_model(model, ella):
     if KEY not in model.wrappers.get(WrappersMP.SAMPLER_SAMPLE, {}):
         model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, start_run)
         model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, set_timestep_tokens)
+        # Nodes that copy the model's options and evaluate by them later take this along.
+        add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, set_timestep_tokens, model.model_options, True)
     return model, connector_key
 
 
 def remember_tokens(model, conditioning):
     """Notes on a patched MODEL what Apply ELLA made, so that a run finds those tokens inside other conditionings."""
-    model.set_attachments(KEY, model.attachments.get(KEY, ()) + tokens_made(conditioning))
+    model.set_attachments(KEY, model.attachments.get(KEY, ()) + sources_of(conditioning))
 
 
 def start_run(executor, guider, sigmas, extra_args, *args, **kwargs):
-    """SAMPLER_SAMPLE wrapper: notes the run's timesteps in the model options that live as long as the run."""
+    """SAMPLER_SAMPLE wrapper: begins a run whose timesteps are known."""
     made = guider.model_patcher.attachments.get(KEY, ())
     for name, cond in guider.conds.items():
         guider.conds[name] = [settle_tokens(entry, made) for entry in cond]
-    schedule = schedule_of(guider.inner_model.model_sampling, sigmas)
-    extra_args["model_options"][KEY] = RunTokens(schedule, compute_dtype(guider.inner_model))
-    return executor(guider, sigmas, extra_args, *args, **kwargs)
+    wrappers = extra_args["model_options"]["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH]
+    wrappers[KEY] = wrappers[KEY][:1]  # once, though it came with the MODEL and with its options
+    model = guider.inner_model
+    run = RunTokens(schedule_of(model.model_sampling, sigmas), compute_dtype(model))
+    outer = RUN.set((model, run))
+    try:
+        return executor(guider, sigmas, extra_args, *args, **kwargs)
+    finally:
+        RUN.reset(outer)
 
 
 def set_timestep_tokens(executor, model, conds, x_in, timestep, model_options, *args, **kwargs):
-    """CALC_COND_BATCH wrapper: puts the tokens of this evaluation's timestep into every ELLA condition."""
-    run = model_options.get(KEY) or RunTokens({}, compute_dtype(model))
+    """CALC_COND_BATCH wrapper: puts the tokens of this evaluation's timestep into every condition that follows it."""
+    run_model, run = RUN.get()
+    if run_model is not model:
+        run = RunTokens({}, compute_dtype(model))
     # The host calls a sigma "timestep" here.
     timesteps = evaluation_timesteps(run, model, timestep)
-    conds = [cond and [entry_at(entry, model, run, timesteps) for entry in cond] for cond in conds]
-    return executor(model, conds, x_in, timestep, model_options, *args, **kwargs)
+    with Evaluation(run, model, timesteps, reads_in_pairs(model_options)) as evaluation:
+        conds = [cond and [entry_at(entry, evaluation) for entry in cond] for cond in conds]
+        if "multigpu_clones" in model_options:
+            model_options = on_each_device(evaluation, model_options)
+        return executor(model, conds, x_in, timestep, model_options, *args, **kwargs)
+
+
+def on_each_device(evaluation, model_options):
+    """Model options by which the threads of the host's multi-GPU split are in the evaluation too."""
+    model_options = copy_nested_dicts(model_options)
+    add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, partial(apply_on_device, evaluation), model_options, True)
+    return model_options
+
+
+def apply_on_device(evaluation, executor, *args, **kwargs):
+    with evaluation.on(executor.class_obj):
+        return executor(*args, **kwargs)
 
 
 def evaluation_timesteps(run, model, sigmas):
@@ -89,29 +117,12 @@ def evaluation_timesteps(run, model, sigmas):
     return [run.timestep_of[value] for value in values]
 
 
-def entry_at(entry, model, run, timesteps):
-    """A condition as it is at these timesteps, one for each image or one for all; the entry itself stays as it was."""
-    timestep_tokens = entry["model_conds"].get(TOKENS)
-    if timestep_tokens is None:
+def entry_at(entry, evaluation):
+    """A condition as it is in an evaluation; the entry itself stays as it was."""
+    context = entry["model_conds"].get("c_crossattn")
+    if context is None or not isinstance(context.cond, FollowingTensor):
         return entry
-    ella = run.patchers.get(timestep_tokens.connector_key)
-    if ella is None:
-        found = model.current_patcher.get_additional_models_with_key(timestep_tokens.connector_key)
-        if not found:
-            return entry  # its process_cond explains that the model is not the one from its Apply ELLA
-        (ella,) = found
-        run.patchers[timestep_tokens.connector_key] = ella
-    context = entry["model_conds"]["c_crossattn"]
-    of_images = timestep_tokens.text_states_of_images
-    if len(timesteps) == 1:
-        pairs = [(states, timesteps[0]) for states in of_images]
-    else:
-        pairs = [(of_images[image % len(of_images)], timestep) for image, timestep in enumerate(timesteps)]
-    tokens = [run.at(states, timestep, ella, context.cond) for states, timestep in pairs]
-    tokens = tokens[0] if len(tokens) == 1 else torch.cat(tokens)  # (N, Q, W)
-    if context.cond.shape[1] > tokens.shape[1]:
-        appended = context.cond[:, tokens.shape[1] :]  # tokens that other nodes put after the connector's
-        tokens = torch.cat([tokens, comfy.utils.repeat_to_batch_size(appended, len(tokens))], dim=1)
-    conds = entry["model_conds"] | {"c_crossattn": context._copy_with(tokens)}
-    del conds[TOKENS]
+    check(context.cond, evaluation.run)
+    conds = entry["model_conds"] | {"c_crossattn": context._copy_with(evaluation.context(context.cond.recipe))}
+    conds.pop(TOKENS, None)
     return entry | {"model_conds": conds}

@@ -1,68 +1,58 @@
-"""What other nodes did to ELLA's tokens after Apply ELLA: kept, found or refused when a run begins."""
+"""ELLA's tokens in conditions whose tensor another node made anew, found by their values when a run begins."""
 
 import torch
 
 from ..errors import ELLAError
 from .conditioning import TOKENS
+from .following_tensor import LOST, FollowingTensor
 
 
 def settle_tokens(entry, made):
-    """A processed condition as a run may use it: what other nodes did to ELLA's tokens is kept, found or refused.
+    """A processed condition as a run may use it: its context follows the timestep wherever ELLA's tokens are in it.
 
-    `made` are the TimestepTokens of the Apply ELLA nodes on the model. Zeroed tokens stay zero at every timestep, and
-    images or frames that were picked out keep their prompts. Raises ELLAError for tokens that were blended or scaled,
-    which would otherwise be overwritten at the first step.
+    `made` are the TokenSources of the Apply ELLA nodes on the model. Nodes that take a tensor through numpy or a file
+    lose what a FollowingTensor knows, and images or frames may be picked out. Raises ELLAError for a condition of Apply
+    ELLA whose tokens are neither found nor all zero.
     """
-    conds = dict(entry["model_conds"])
-    context, timestep_tokens = conds.get("c_crossattn"), conds.get(TOKENS)
-    if context is None:
+    conds = entry["model_conds"]
+    context, mark = conds.get("c_crossattn"), conds.get(TOKENS)
+    if context is None or isinstance(context.cond, FollowingTensor):
         return entry
-    if timestep_tokens is None:
-        return entry | {"model_conds": conds | tokens_inside(context, made)}
-    tokens = context.cond[:, : timestep_tokens.tokens.shape[1]]
-    rows = rows_of(timestep_tokens.tokens, tokens)
-    if rows is not None:
-        conds[TOKENS] = timestep_tokens._copy_with(rows)
-    elif not tokens.any():
-        del conds[TOKENS]
-    else:
-        raise ELLAError(
-            "ELLA's tokens were blended or scaled by another node after Apply ELLA, which would be lost because they "
-            "change at every step; wire such a node between ELLA Text Encode and Apply ELLA."
-        )
-    return entry | {"model_conds": conds}
+    found = with_tokens(context.cond, made if mark is None else (mark.source, *made))
+    if found is None:
+        if mark is None:
+            return entry
+        if context.cond[:, : mark.source.tokens.shape[1]].any():
+            raise ELLAError(LOST)
+        return entry | {"model_conds": {key: cond for key, cond in conds.items() if key != TOKENS}}
+    return entry | {"model_conds": conds | {"c_crossattn": context._copy_with(found)}}
+
+
+def with_tokens(context, sources):
+    """A context (N, T, W) as a FollowingTensor, by the tokens of TokenSources that are in it, or None without any."""
+    parts, end = [], 0
+    for start, tokens in sorted(found_tokens(context, sources), key=lambda pair: pair[0]):
+        if start >= end:
+            parts += [context[:, end:start], tokens]
+            end = start + tokens.shape[1]
+    return torch.cat([*parts, context[:, end:]], dim=1) if parts else None
+
+
+def found_tokens(context, sources):
+    """(start, FollowingTensor) of each place in a context (N, T, W) that holds a source's tokens, its rows in any order."""
+    for source in sources:
+        tokens = source.tokens.to(context)
+        count = tokens.shape[1]
+        if tokens.shape[2] != context.shape[2] or count > context.shape[1]:
+            continue
+        begins = context[0, : context.shape[1] - count + 1, None] == tokens[:, 0]  # (T - Q + 1, N, W)
+        for start in begins.all(dim=-1).any(dim=-1).nonzero().flatten().tolist():
+            rows = rows_of(tokens, context[:, start : start + count])
+            if rows is not None:
+                yield start, FollowingTensor(source.tokens.clone(), source)[rows].to(context.device, context.dtype)
 
 
 def rows_of(tokens, found):
-    """Indices (M, 1) of the rows of tokens (N, Q, W) that `found` (M, Q, W) consists of, or None where one is not."""
-    tokens = tokens.to(found)
-    indices = [next((i for i, own in enumerate(tokens) if torch.equal(own, row)), None) for row in found]
-    return None if None in indices else torch.tensor(indices)[:, None]
-
-
-def tokens_inside(context, made):
-    """model_conds of a context into which a node appended ELLA's tokens after others, or none of them.
-
-    ConditioningConcat with ELLA as `conditioning_from` keeps the options of the other side alone, so the tokens are
-    found by value. They are put first; the order of tokens means nothing to attention.
-    """
-    for timestep_tokens in made:
-        start = position_of(timestep_tokens.tokens, context.cond)
-        if start is not None:
-            before, tokens, after = context.cond.tensor_split((start, start + timestep_tokens.tokens.shape[1]), dim=1)
-            return {
-                TOKENS: timestep_tokens,
-                "c_crossattn": context._copy_with(torch.cat([tokens, before, after], dim=1)),
-            }
-    return {}
-
-
-def position_of(tokens, context):
-    """Where tokens (N, Q, W) begin in a context (N or more, T, W), or None."""
-    count = tokens.shape[1]
-    if tokens.shape[2] != context.shape[2] or count > context.shape[1] or len(context) % len(tokens):
-        return None
-    tokens = tokens.to(context).repeat(len(context) // len(tokens), 1, 1)
-    first = (context[:, : context.shape[1] - count + 1] == tokens[:, :1]).all(dim=-1).all(dim=0)  # (T - Q + 1,)
-    starts = first.nonzero().flatten().tolist()
-    return next((start for start in starts if torch.equal(context[:, start : start + count], tokens)), None)
+    """Indices of the rows of tokens (N, Q, W) that `found` (M, Q, W) consists of, or None where one is not."""
+    rows = [next((row for row, own in enumerate(tokens) if torch.equal(own, image)), None) for image in found]
+    return None if None in rows else rows

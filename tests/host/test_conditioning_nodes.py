@@ -3,6 +3,7 @@
 import pytest
 import torch
 from sampling import (
+    CONTEXT,
     LATENT,
     PROMPT,
     QUERIES,
@@ -130,7 +131,7 @@ def test_concat_in_the_other_order_is_found(host, applied, with_clip, clip_conds
     swapped = [concat(host, clip, ella) for ella, clip in zip(applied[1:], clip_conds)]
     recorded, seen = record_context(applied[0])
     assert relative(ksample(host, recorded, *swapped), ksample(host, *with_clip)) < LATENT
-    assert_exact(seen, oracle, *prompt_states)
+    assert_exact([(timestep, context[:, -QUERIES:]) for timestep, context in seen], oracle, *prompt_states)
 
 
 @pytest.mark.parametrize("ella_entries, clip_entries, expected", [(1, 3, 3), (3, 1, 3), (2, 2, 2)])
@@ -218,22 +219,66 @@ def test_zeroed_tokens_stay_zero(host, applied, forced):
     assert relative(found, ksample(host, forced, tagged(1), [[torch.zeros(1, QUERIES, 768), {}]])) < LATENT
 
 
-@pytest.mark.parametrize(
-    "node_id, inputs",
-    [
-        ("ConditioningMultiply", lambda c, other: {"conditioning": c, "multiplier": 1.5}),
-        (
-            "ConditioningAverage",
-            lambda c, other: {"conditioning_to": c, "conditioning_from": other, "conditioning_to_strength": 0.5},
-        ),
-    ],
-)
-def test_arithmetic_on_changing_tokens_is_refused(host, applied, clip_conds, node_id, inputs):
-    if node_id not in host.node_classes:
-        pytest.skip(f"this host has no {node_id}")
-    changed = host.run(node_id, **inputs(applied[1], clip_conds[0]))[0]
+def multiplied(host, conditioning, factor):
+    if "ConditioningMultiply" not in host.node_classes:
+        pytest.skip("this host has no ConditioningMultiply")
+    return host.run("ConditioningMultiply", conditioning=conditioning, multiplier=factor)[0]
+
+
+def averaged(host, to, added):
+    return host.run(
+        "ConditioningAverage", conditioning_to=to, conditioning_from=added, conditioning_to_strength=0.25
+    )[0]
+
+
+# What core's nodes make of two ELLA prompts and a CLIP prompt after Apply ELLA.
+AFTER = {
+    "multiply": lambda host, first, second, clip: multiplied(host, first, 1.5),
+    "average with clip": lambda host, first, second, clip: averaged(host, first, clip),
+    "average of clip with it": lambda host, first, second, clip: averaged(host, clip, first),
+    "average of both": lambda host, first, second, clip: averaged(host, first, second),
+    "concat": lambda host, first, second, clip: concat(host, first, second),
+    "concat after clip": lambda host, first, second, clip: concat(host, clip, first),
+    "concat around clip": lambda host, first, second, clip: concat(host, concat(host, first, clip), second),
+    "concat of three": lambda host, first, second, clip: concat(host, clip, concat(host, second, concat(host, first, first))),
+}
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_what_cores_nodes_make_of_the_tokens_follows_the_timestep(
+    host, model, ella, text_states, second, clip_conds, oracle, name
+):
+    """The context of an evaluation is what the same node makes of the float64 tokens of its own timestep."""
+    patched, first = host.run("ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0])[:2]
+    patched, other = host.run("ELLAApplyConditioning", model=patched, ella=ella, positive=second)[:2]
+    recorded, seen = record_context(patched)
+    ksample(host, recorded, AFTER[name](host, first, other, clip_conds[0]), first, steps=2, cfg=1.0)
+    assert len(seen) == 2
+    for timestep, context in seen:
+        tokens = [
+            [[oracle(prompt[0][0].double(), torch.tensor([timestep])), {}]] for prompt in (text_states[0], second)
+        ]
+        expected = AFTER[name](host, *tokens, [[clip_conds[0][0][0].double(), {}]])
+        assert relative(context, expected[0][0]) < CONTEXT
+
+
+def test_tokens_that_a_file_brought_are_found(host, model, ella, text_states, second, clip_conds, oracle):
+    """A node that takes the tensor through a file or numpy leaves its values alone."""
+    patched, first = host.run("ELLAApplyConditioning", model=model, ella=ella, positive=text_states[0])[:2]
+    patched, other = host.run("ELLAApplyConditioning", model=patched, ella=ella, positive=second)[:2]
+    mixed = concat(host, concat(host, clip_conds[0], other), first)
+    mixed = [[torch.from_numpy(mixed[0][0].numpy().copy()), mixed[0][1]]]
+    recorded, seen = record_context(patched)
+    ksample(host, recorded, mixed, first, steps=2, cfg=1.0)
+    for timestep, context in seen:
+        expected = [oracle(prompt[0][0].double(), torch.tensor([timestep])) for prompt in (second, text_states[0])]
+        assert relative(context, torch.cat([clip_conds[0][0][0].double(), *expected], dim=1)) < CONTEXT
+
+
+def test_values_changed_outside_of_torch_are_refused(host, applied):
+    changed = [[torch.from_numpy(applied[1][0][0].numpy() * 0.5), applied[1][0][1]]]
     with pytest.raises(ValueError, match="wire such a node between ELLA Text Encode and Apply ELLA"):
-        ksample(host, applied[0], changed, applied[2])
+        ksample(host, applied[0], changed, applied[2], steps=1)
 
 
 def weighted(host, t5, text):

@@ -1,5 +1,8 @@
 """Guiders and model patches on an ELLA model: they run, timesteps stay exact, the order of patching is irrelevant."""
 
+import copy
+
+import comfy.samplers
 import pytest
 import torch
 from sampling import LATENT, assert_exact, brute_force, ksample, latent, record_context, relative, tagged
@@ -57,6 +60,74 @@ def test_model_patches(host, model, ella, text_states, prompt_states, forced, or
     assert_exact(seen, oracle, *prompt_states)
     assert relative(after, expected) < LATENT
     assert relative(before, expected) < LATENT
+
+
+def test_negpip_reads_each_token_as_key_and_value(host, model, applied, ella, text_states, clip_conds):
+    """NegPip's model takes every other token as key and value: ELLA's stand there twice, beside CLIP's own pairs."""
+
+    def with_negpip(a_model):
+        a_model = a_model.clone()
+        a_model.model_options["ppm_negpip"] = True
+        a_model.set_model_attn2_patch(lambda q, k, v, options: (q, k[:, 0::2], v[:, 1::2]))
+        return a_model
+
+    def apply(a_model, clip):
+        return host.run(
+            "ELLAApplyConditioning",
+            model=a_model,
+            ella=ella,
+            positive=text_states[0],
+            negative=text_states[1],
+            clip_positive=clip,
+        )
+
+    pairs = [[clip_conds[0][0][0].repeat_interleave(2, dim=1), clip_conds[0][0][1]]]
+    expected = ksample(host, *apply(model, clip_conds[0]), steps=2)
+    assert relative(ksample(host, *apply(with_negpip(model), pairs), steps=2), expected) < LATENT
+    with pytest.raises(ValueError, match="put CLIP NegPip before Apply ELLA"):
+        ksample(host, with_negpip(applied[0]), *applied[1:], steps=1)
+
+
+def evaluating_by_copied_options(model):
+    """Clone of a MODEL whose guidance evaluates the positive again, by options that were copied when it was queued."""
+    model = model.clone()
+    options = copy.deepcopy(model.model_options)
+
+    def evaluate_again(args):
+        comfy.samplers.calc_cond_batch(args["model"], [args["cond"]], args["input"], args["sigma"], options)
+        return args["denoised"]
+
+    model.set_model_sampler_post_cfg_function(evaluate_again)
+    return model
+
+
+def test_evaluations_by_copied_options(host, model, ella, applied, text_states, prompt_states, oracle):
+    seen, forwards = [], []
+
+    def record(_, args, kwargs):
+        seen.extend((float(args[1][0]), row[None]) for row in kwargs["context"])
+
+    handles = [
+        # Copied options know none of the recording wrapper's.
+        model.model.diffusion_model.register_forward_pre_hook(record, with_kwargs=True),
+        ella.model.connector.register_forward_hook(lambda *_: forwards.append(1)),
+    ]
+    ksample(host, evaluating_by_copied_options(applied[0]), *applied[1:], steps=2)
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == 6
+    assert_exact(seen, oracle, *prompt_states)
+    assert len(forwards) == 2  # of one run, though its options are not the run's
+
+    patched, positive, negative = host.run(
+        "ELLAApplyConditioning",
+        model=evaluating_by_copied_options(model),
+        ella=ella,
+        positive=text_states[0],
+        negative=text_states[1],
+    )
+    with pytest.raises(ValueError, match="put Apply ELLA before that node"):
+        ksample(host, patched, positive, negative, steps=1)
 
 
 def custom(host, guider, *, steps=4, scheduler="normal", sampler="euler"):

@@ -36,27 +36,31 @@ def test_after_a_run_that_broke_off(host, applied, error):
     assert torch.equal(ksample(host, *applied), expected)
 
 
-def watch_runs(model):
+def watch_runs(host, model):
     """Clone of a MODEL and the list of weak references to what each of its runs keeps, one for each evaluation."""
     model = model.clone()
     references = []
 
     def watch(executor, base_model, conds, x_in, timestep, model_options, *args, **kwargs):
-        references.append(weakref.ref(model_options["ella"]))
+        references.append(weakref.ref(current_run_of(host)[1]))
         return executor(base_model, conds, x_in, timestep, model_options, *args, **kwargs)
 
     model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "watch", watch)
     return model, references
 
 
+def current_run_of(host):
+    return host.core("host.evaluation").RUN.get()
+
+
 def test_nothing_is_kept_of_an_ended_or_broken_run(host, applied):
-    watched, references = watch_runs(applied[0])
+    watched, references = watch_runs(host, applied[0])
     ksample(host, watched, *applied[1:], steps=1)
     with pytest.raises(RuntimeError):
         ksample(host, fail_at(watched, 1, RuntimeError("broken")), *applied[1:])
     gc.collect()
     assert len(references) == 2 and not any(reference() for reference in references)
-    assert "ella" not in applied[0].model_options
+    assert current_run_of(host) == (None, None)
 
 
 def test_unloading_between_runs(host, applied):
