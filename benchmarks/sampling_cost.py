@@ -92,6 +92,7 @@ def timed_in_patch(model):
         return result
 
     model.wrappers[WrappersMP.CALC_COND_BATCH] = {KEY: [timed]}
+    model.model_options["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH] = {KEY: [timed]}
     return model, times
 
 

@@ -15,7 +15,9 @@ from .recipe import Operation, each, middle_values
 NETWORK = frozenset("linear conv1d conv2d scaled_dot_product_attention layer_norm group_norm rms_norm".split())
 # What they tell of a tensor is the same at every timestep, as are its attributes beside these.
 VALUES = frozenset("T mT H mH real imag data".split())
-SHAPE = frozenset("size dim ndimension numel nelement stride __len__ is_floating_point get_device is_contiguous".split())
+SHAPE = frozenset(
+    "size dim ndimension numel nelement stride __len__ is_floating_point get_device is_contiguous".split()
+)
 
 LOST = (
     "Another node changed ELLA's tokens after Apply ELLA in a way that can't be done again at every step, and they "

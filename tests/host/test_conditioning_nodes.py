@@ -226,9 +226,9 @@ def multiplied(host, conditioning, factor):
 
 
 def averaged(host, to, added):
-    return host.run(
-        "ConditioningAverage", conditioning_to=to, conditioning_from=added, conditioning_to_strength=0.25
-    )[0]
+    return host.run("ConditioningAverage", conditioning_to=to, conditioning_from=added, conditioning_to_strength=0.25)[
+        0
+    ]
 
 
 # What core's nodes make of two ELLA prompts and a CLIP prompt after Apply ELLA.
@@ -240,7 +240,9 @@ AFTER = {
     "concat": lambda host, first, second, clip: concat(host, first, second),
     "concat after clip": lambda host, first, second, clip: concat(host, clip, first),
     "concat around clip": lambda host, first, second, clip: concat(host, concat(host, first, clip), second),
-    "concat of three": lambda host, first, second, clip: concat(host, clip, concat(host, second, concat(host, first, first))),
+    "concat of three": lambda host, first, second, clip: concat(
+        host, clip, concat(host, second, concat(host, first, first))
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import comfy.model_management
 import pytest
 import safetensors.torch
 import torch
-from sampling import CONTEXT, PROMPT, QUERIES, ksample, relative
+from sampling import CONTEXT, QUERIES, ksample, relative
 
 SECOND = "a stone bridge over a river"
 
