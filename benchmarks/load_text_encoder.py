@@ -22,7 +22,7 @@ def memory(field):
 
 def load_ours(folder):
     sys.path.insert(0, str(REPO))
-    from ella_core.language_models.t5 import load_text_encoder
+    from ella_core.language_models.kinds import load_text_encoder
 
     return load_text_encoder(folder).model
 

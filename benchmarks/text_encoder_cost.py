@@ -64,7 +64,7 @@ def reading(folder, rounds, device):
     """Rows of 128 tokens: against the same arithmetic (all float16), and transformers' own mixture with float32."""
     from transformers import T5EncoderModel
 
-    from ella_core.language_models.t5 import load_text_encoder
+    from ella_core.language_models.kinds import load_text_encoder
 
     ours = load_text_encoder(folder).to(device)
     # Without keep_in_fp32, which leaves `wo` in float32.

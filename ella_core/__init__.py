@@ -5,7 +5,8 @@ from .connectors.facts import ConnectorFacts, TextEncoderFacts
 from .connectors.kinds import new_connector
 from .connectors.tsc import ConnectorConfig, TimestepAwareSemanticConnector
 from .errors import ELLAError
-from .language_models.t5 import TextEncoder, load_text_encoder
+from .language_models.kinds import load_text_encoder
+from .language_models.text_encoder import TextEncoder
 
 __all__ = [
     "ConnectorConfig",

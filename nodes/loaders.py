@@ -54,8 +54,8 @@ class LoadELLATextEncoder(io.ComfyNode):
             node_id="LoadELLATextEncoder",
             display_name="Load ELLA Text Encoder",
             category="model/loaders",
-            description="Loads the language model that reads the prompt for ELLA (FLAN-T5-XL), in float16 as the "
-            "connector was trained with.",
+            description="Loads the language model that reads the prompt for ELLA: FLAN-T5-XL for the released "
+            "connector, or another one, encoder or decoder, for a connector that was trained with it.",
             search_aliases=["ella", "t5", "flan-t5", "text encoder", "t5 loader", "long prompt"],
             inputs=[
                 io.Combo.Input(
@@ -73,6 +73,24 @@ class LoadELLATextEncoder(io.ComfyNode):
                     tooltip="Keeps on disk what was read of each prompt (256 MB at most), so that a workflow opened"
                     " again samples without loading the language model.",
                 ),
+                io.Combo.Input(
+                    "precision",
+                    options=["auto", "float16", "bfloat16", "float32"],
+                    default="auto",
+                    optional=True,
+                    advanced=True,
+                    tooltip="What the language model computes in. auto is what its connectors were trained with: "
+                    "float16 for T5, where anything else gives other pictures; for others bfloat16 on a GPU, float32 "
+                    "without.",
+                ),
+                io.Combo.Input(
+                    "device",
+                    options=["default", "cpu"],
+                    default="default",
+                    optional=True,
+                    advanced=True,
+                    tooltip="cpu keeps the language model out of the GPU's memory, and reads a prompt more slowly.",
+                ),
             ],
             outputs=[io.Clip.Output(tooltip="The language model, for ELLA Text Encode or any node that takes a CLIP.")],
         )
@@ -82,6 +100,6 @@ class LoadELLATextEncoder(io.ComfyNode):
         return found_or_why(encoder_path, text_encoder_name)
 
     @classmethod
-    def execute(cls, text_encoder_name, prompt_cache=False) -> io.NodeOutput:
+    def execute(cls, text_encoder_name, prompt_cache=False, precision="auto", device="default") -> io.NodeOutput:
         load = remembering_clip if prompt_cache else load_clip
-        return io.NodeOutput(load(encoder_path(text_encoder_name)))
+        return io.NodeOutput(load(encoder_path(text_encoder_name), precision, device))

@@ -31,10 +31,10 @@ LOAD_ENCODER = NodeKind(
     "LoadELLATextEncoder",
     "ella",
     (),
-    (("text_encoder_name", "COMBO"), ("prompt_cache", "BOOLEAN")),
+    (("text_encoder_name", "COMBO"), ("prompt_cache", "BOOLEAN"), ("precision", "COMBO"), ("device", "COMBO")),
     (("CLIP", "CLIP"),),
-    defaults=("", False),
-    optional=("prompt_cache",),
+    defaults=("", False, "auto", "default"),
+    optional=("prompt_cache", "precision", "device"),
     size=(340, 106),
 )
 T5_TEXT_ENCODE = NodeKind(

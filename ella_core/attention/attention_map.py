@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..prompts.prompt_words import Word, end_of, words_of
+from ..prompts.prompt_words import Word, words_of
 
-REST = ("[end token]", "[padding]", "[queries]")  # columns of the CSV after the words
+REST = ("[added tokens]", "[padding]", "[queries]")  # columns of the CSV after the words
 
 
 def attention_weights(attention, queries, keys):
@@ -64,8 +64,8 @@ def map_timesteps(steps):
 class AttentionMap:
     """The attention to each word: `words` (S, number of words), one row for each of the timesteps.
 
-    `rest` (S, 3) is the attention to the end token, to padding and to the queries themselves, so that a row of both
-    sums to 1.
+    `rest` (S, 3) is the attention to what the tokenizer added, to padding and to the queries themselves, so that a row
+    of both sums to 1.
     """
 
     names: list[Word]
@@ -93,8 +93,10 @@ def attention_map(pieces, timesteps, keys):
     A word's attention is the sum of its pieces'.
     """
     queries, text = keys.split([keys.shape[1] - len(pieces), len(pieces)], dim=1)
-    names, end = words_of(pieces), end_of(pieces)
+    names = words_of(pieces)
+    added = torch.tensor([piece.is_start or piece.is_end for piece in pieces])
+    padding = torch.tensor([piece.is_padding for piece in pieces])
     words = [text[:, word.start : word.stop].sum(dim=1) for word in names]
-    rest = [text[:, end], text[:, end + 1 :].sum(dim=1), queries.sum(dim=1)]
+    rest = [text[:, added].sum(dim=1), text[:, padding].sum(dim=1), queries.sum(dim=1)]
     columns = torch.stack(words + rest, dim=1)  # (S, number of words + 3)
     return AttentionMap(names, timesteps, columns[:, : len(names)], columns[:, len(names) :])

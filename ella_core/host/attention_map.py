@@ -51,6 +51,6 @@ def map_attention(clip, ella, text, max_length, steps, blocks, heads):
     lines = [
         "What ELLA reads: attention to each word at each timestep",
         averaged,
-        "Each word divided by its own maximum; the end token and padding are left out.",
+        "Each word divided by its own maximum; added tokens and padding are left out.",
     ]
     return plot_attention(found.relative(), timesteps, [word.text for word in found.names], lines), found.csv()

@@ -1,9 +1,11 @@
 """The text encoder as a host CLIP object: every node that takes a CLIP works with it, prompt weights included."""
 
+import logging
 import os
 import weakref
 from types import SimpleNamespace
 
+import comfy.model_management
 import comfy.sd
 import comfy.sd1_clip
 import comfy.text_encoders
@@ -11,7 +13,7 @@ import torch
 
 from ..errors import ELLAError
 from ..language_models.encoder_files import find_encoder_files
-from ..language_models.t5 import END, PAD, open_text_encoder
+from ..language_models.kinds import inspect_text_encoder, open_text_encoder
 from ..prompts.finite_states import check_finite
 from .clip_tokenizer import NAME, OTHER_NODE, ELLATokenizer
 from .conditioning import text_states_mark
@@ -21,15 +23,16 @@ LOADED = weakref.WeakValueDictionary()  # CLIPs in use, by the identity of their
 LONGEST = 4096  # tokens; the attention of 10,000 takes 13 GB
 
 
-class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
+class WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
     """The core's text encoder under the host's rule for prompt weights."""
-
-    special_tokens = {"end": END, "pad": PAD}
 
     def __init__(self, encoder):
         super().__init__()
         self.encoder = encoder
         self.execution_device = None
+        # Of an empty prompt, which the host takes weighted states from and to.
+        added = {"start": encoder.added.start[-1:], "end": encoder.added.end[:1], "pad": (encoder.added.padding,)}
+        self.special_tokens = {name: ids[0] for name, ids in added.items() if ids}
 
     def encode(self, tokens):
         self.encoder.read_weights()  # a node may come here without the host's loading
@@ -37,7 +40,7 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
         if len({weight.device for weight in self.encoder.parameters()}) > 1:
             self.encoder.to(self.execution_device)
         # One by one, so that a prompt's own states never depend on what else is in the batch.
-        states = torch.cat([self.encoder.read(ids) for ids in tokens])  # (sections, T, text_dim) float16
+        states = torch.cat([self.encoder.read(ids) for ids in tokens])  # (sections, T, text_dim)
         return states, torch.zeros(1, self.encoder.text_dim)
 
     def set_clip_options(self, options):
@@ -61,13 +64,13 @@ class T5WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
 
 
 class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
-    """What a host CLIP holds: float16 whatever the host's flags, moved whole because its layers are transformers'."""
+    """What a host CLIP holds: its dtype whatever the host's flags, moved whole because its layers are transformers'."""
 
     disable_offload = True
 
     def __init__(self, encoder, pieces):
         super().__init__(
-            name=NAME, clip_model=lambda **_: T5WeightedEncoder(encoder), device=encoder.device, dtype=torch.float16
+            name=NAME, clip_model=lambda **_: WeightedEncoder(encoder), device=encoder.device, dtype=encoder.dtype
         )
         self.encoder_pieces = pieces
 
@@ -89,25 +92,47 @@ def check_length(tokens):
         )
 
 
-def load_clip(path):
+def load_clip(path, precision="auto", device="default"):
     """Host CLIP of the text encoder at `path`, see `load_text_encoder`; the host's T5 tokenizer where it has none.
 
-    As long as a CLIP of the same files is in use, its weights are shared.
+    `precision` is auto or the name of a torch dtype, see `dtype_for`, `device` is default or cpu. As long as a CLIP of
+    the same files, precision and device is in use, its weights are shared.
     """
-    clip = open_clip(path)
+    clip = open_clip(path, precision, device)
     encoder_of(clip).read_weights()
     return clip
 
 
-def open_clip(path):
+def open_clip(path, precision="auto", device="default"):
     """`load_clip` without the weights, which are read when the host loads the CLIP or somebody runs it."""
     identity = find_encoder_files(path).identity()
-    clip = LOADED.get(identity)
+    key = identity, precision, device
+    clip = LOADED.get(key)
     # One that was opened before its files changed has read others than those it was opened for.
     if clip is not None and encoder_of(clip).identity == identity:
         return clip.clone()
-    LOADED[identity] = clip = new_clip(path)
+    LOADED[key] = clip = new_clip(path, precision, device)
     return clip
+
+
+def dtype_for(precision, language_model, device):
+    """The torch dtype that a language model computes in on a device.
+
+    auto is what every connector for it is trained with, which T5 has, else bfloat16 where the device computes in it and
+    is no processor, and float32 elsewhere. Another one than that of training is said in the log.
+    """
+    trained = language_model.trained_dtype
+    if precision == "auto":
+        on_gpu = not comfy.model_management.is_device_cpu(device)
+        fast = torch.bfloat16 if on_gpu and comfy.model_management.should_use_bf16(device) else torch.float32
+        return trained or fast
+    dtype = getattr(torch, precision)
+    if trained not in (None, dtype):
+        logging.warning(
+            f"ELLA's text encoder computes in {precision}, and connectors for {language_model.architecture} were "
+            f"trained with {str(trained).removeprefix('torch.')}, so pictures differ; set precision to auto."
+        )
+    return dtype
 
 
 def encoder_of(clip):
@@ -115,30 +140,33 @@ def encoder_of(clip):
     return getattr(clip.cond_stage_model, NAME).encoder
 
 
-def new_clip(path):
+def new_clip(path, precision="auto", device="default"):
     """Host CLIP of the text encoder at `path` with weights of its own, which are not read so far."""
     host_tokenizer = os.path.join(os.path.dirname(comfy.text_encoders.__path__[0]), "text_encoders", "t5_tokenizer")
-    encoder = open_text_encoder(path, tokenizer=host_tokenizer)
-    tokenizer = ELLATokenizer(encoder.tokenizer)
+    cpu = torch.device("cpu")
+    runs_on = cpu if device == "cpu" else comfy.model_management.text_encoder_device()
+    dtype = dtype_for(precision, inspect_text_encoder(path), runs_on)
+    encoder = open_text_encoder(path, host_tokenizer, dtype)
+    tokenizer = ELLATokenizer(encoder)
     target = SimpleNamespace(
         params={},
         clip=lambda **_: ELLATextEncoderModel(encoder, tokenizer.pieces),
         tokenizer=lambda **_: tokenizer,
     )
     # The initial device keeps the host from loading at once what it thinks is on its device already.
-    clip = comfy.sd.CLIP(
-        target,
-        parameters=sum(weight.numel() for weight in encoder.parameters()),
-        model_options={"initial_device": encoder.device},
-    )
+    options = {"initial_device": encoder.device}
+    if device == "cpu":
+        options |= {"load_device": cpu, "offload_device": cpu}
+    parameters = sum(weight.numel() for weight in encoder.parameters())
+    clip = comfy.sd.CLIP(target, parameters=parameters, model_options=options)
     clip.patcher.__class__ = WeightsOnDemand  # the host has no way to say which ModelPatcher a CLIP gets
-    clip.patcher.cached_patcher_init = (new_patcher, (path,))
+    clip.patcher.cached_patcher_init = (new_patcher, (path, precision, device))
     return clip
 
 
-def new_patcher(path, disable_dynamic=False):
+def new_patcher(path, precision, device, disable_dynamic=False):
     """A fresh ModelPatcher of the same text encoder, for the host; it is never a dynamic one."""
-    clip = new_clip(path)
+    clip = new_clip(path, precision, device)
     encoder_of(clip).read_weights()
     return clip.patcher
 
@@ -166,8 +194,8 @@ def read_prompt(clip, text, max_length=0):
 def prompt_pieces(clip, text, max_length, node, spell_unreadable=False):
     """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`.
 
-    With `spell_unreadable` a token that stands for characters which T5 lacks has those as its text.
+    With `spell_unreadable` a token that stands for characters which the vocabulary lacks has those as its text.
     """
     check_clip(clip, node)
     (section,) = clip.tokenize(text, max_length=max_length)[NAME]
-    return clip.tokenizer.pieces(section, text if spell_unreadable else None)
+    return clip.tokenizer.pieces(section, text, spell_unreadable)

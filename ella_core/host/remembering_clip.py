@@ -27,23 +27,23 @@ class RememberingCLIP(comfy.sd.CLIP):
     def read(self, text, max_length):
         """CONDITIONING of a prompt from the cache, or read by the text encoder and then kept there."""
         encoder = encoder_of(self)
-        states = self.cache.find(prompt_key(encoder.identity, text, max_length))
+        states = self.cache.find(prompt_key(encoder.identity, encoder.dtype, text, max_length))
         if states is None:
             conditioning = read_prompt(self, text, max_length)
             # The files may have changed until their weights were read, so the identity is asked for again.
-            self.cache.keep(prompt_key(encoder.identity, text, max_length), conditioning[0][0])
+            self.cache.keep(prompt_key(encoder.identity, encoder.dtype, text, max_length), conditioning[0][0])
             return conditioning
         pooled = torch.zeros(1, states.shape[-1], device=comfy.model_management.intermediate_device())
         return [[states.to(pooled.device), {"pooled_output": pooled} | text_states_mark()]]
 
 
-def remembering_clip(path):
+def remembering_clip(path, precision="auto", device="default"):
     """RememberingCLIP of the text encoder at `path`; its prompts lie in the host's user folder, hidden from the web.
 
     Raises ELLAError for files that are no text encoder, as loading it would.
     """
     folder = os.path.join(folder_paths.get_system_user_directory("ella"), "prompts")
-    return RememberingCLIP(open_clip(path), PromptCache(folder))
+    return RememberingCLIP(open_clip(path, precision, device), PromptCache(folder))
 
 
 def encode_prompt(clip, text, max_length=0):

@@ -11,7 +11,7 @@ class WeightsOnDemand(comfy.model_patcher.ModelPatcher):
 
     def read_weights(self):
         """Reads the weights of the TextEncoder in the model, where that has not happened yet."""
-        for module in self.model.modules():
+        for module in list(self.model.modules()):
             if hasattr(module, "read_weights"):
                 module.read_weights()
 

@@ -1,16 +1,11 @@
 """What the files of a T5 encoder are: its sizes from tensors and config, and strictly read weights."""
 
-import torch
-from safetensors import safe_open
-
 from ..block_shapes import MOST_BLOCKS, BlockShapes, count_blocks
 from ..errors import ELLAError, OtherModelError, file_name, quoted
 from ..file_kind import kind_of
 from ..finite import is_finite
-from ..json_file import read_json
 from ..released import LANGUAGE_MODEL, REPOSITORY, TEXT_ENCODER_FOLDER
-from ..safetensors_file import read_header
-from .encoder_files import find_encoder_files
+from .quantised_file import check_float8, is_factor, stored_weights
 
 EMBEDDING, TIED_EMBEDDING = "shared.weight", "encoder.embed_tokens.weight"
 BLOCKS = "encoder.block."
@@ -26,32 +21,19 @@ FARTHEST = 2**20  # such a distance that may be stated
 LARGEST_EPSILON = 1e-3
 
 
-def inspect_text_encoder(path):
-    """(EncoderFiles, their headers, T5Config's arguments) of the T5 encoder at `path`, without reading a weight.
+def read_sizes_of(path, files, headers, config):
+    """T5Config's arguments of the T5 encoder in these files, without reading a weight; `config` is its config.json.
 
-    Raises ELLAError for files that are missing, damaged or of other names or shapes, and OtherModelError for a model
-    that is no T5 encoder.
+    Raises ELLAError for files that are damaged or of other names or shapes, and OtherModelError for a model that is no
+    T5 encoder.
     """
-    files = find_encoder_files(path)
-    headers = [read_header(weights) for weights in files.weights]
-    shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
     name = file_name(path)
-    config = {} if files.config is None else read_json(files.config)
-    if files.config is not None:
-        check_model_type(name, config.get("model_type"))
+    shapes = {key: shape for header in headers for key, shape in header.shapes.items() if not is_factor(key)}
     check_kind(name, shapes)
-    check_precision(name, headers)
+    check_float8(name, headers)
     sizes = read_sizes(name, shapes)
     check_tensors(name, shapes, sizes)
-    return files, headers, sizes | read_config(name, config, sizes)
-
-
-def check_model_type(name, model_type):
-    """Raises OtherModelError unless this is what the config.json of a T5 states."""
-    if not isinstance(model_type, str):
-        raise other_model(name, f"of no kind that is known (its config.json has model_type {quoted(model_type)})")
-    if model_type != "t5":
-        raise other_model(name, f"a {quoted(model_type)} model by its config.json")
+    return sizes | read_config(name, config, sizes)
 
 
 def check_kind(name, shapes):
@@ -64,17 +46,6 @@ def check_kind(name, shapes):
 
 def other_model(name, kind):
     return OtherModelError(f"{name} is {kind}, where {EXPECTED}.", kind)
-
-
-def check_precision(name, headers):
-    """Raises ELLAError for quantised weights, which give other text states than those the connector was trained on."""
-    for header in headers:
-        for key, dtype in header.dtypes.items():
-            if dtype not in ("F16", "BF16", "F32") or key.endswith((".scale_weight", ".weight_scale", ".comfy_quant")):
-                raise ELLAError(
-                    f"{name} is quantised ({quoted(key)} is {dtype}), and the connector only knows float16 text "
-                    f"states; {EXPECTED}."
-                )
 
 
 def read_sizes(name, shapes):
@@ -187,23 +158,20 @@ def wrong_config(name, key, found, expected):
     )
 
 
-def read_weights(name, headers, sizes):
-    """The encoder's weights in float16 (`wo` too) by name, both names of the embedding included.
+def read_weights(name, headers, sizes, dtype):
+    """The encoder's weights in `dtype` by name, both names of the embedding included.
 
-    Raises ELLAError for values that are not finite in float16.
+    Raises ELLAError for values that are not finite in it.
     """
     expected = expected_shapes(sizes)
     weights = {}
-    for header in headers:
-        with safe_open(header.path, "pt") as file:
-            for key in header.shapes:
-                if key in expected or key == TIED_EMBEDDING:
-                    weights[key] = file.get_tensor(key).to(torch.float16)
-                    if not is_finite(weights[key]):
-                        raise ELLAError(
-                            f"{name} holds values in {key} that are not finite in float16, so every picture would be "
-                            "black; download it again."
-                        )
+    for key, weight in stored_weights(headers, dtype, lambda key: key in expected or key == TIED_EMBEDDING):
+        if not is_finite(weight):
+            raise ELLAError(
+                f"{name} holds values in {key} that are not finite in {str(dtype).removeprefix('torch.')}, so every "
+                "picture would be black; download it again."
+            )
+        weights[key] = weight
     weights[EMBEDDING] = weights.get(EMBEDDING, weights.get(TIED_EMBEDDING))
     weights[TIED_EMBEDDING] = weights[EMBEDDING]
     return weights

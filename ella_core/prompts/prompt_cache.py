@@ -21,16 +21,19 @@ from ..finite import is_finite
 # Counts up whenever the text encoder's arithmetic or the files change. transformers' version is no part of a key,
 # because the arithmetic is pinned for all of them (language_models/t5_attention.py).
 FORMAT = "2"
-PRECISION = "float16"
 DIGEST = "sha256"
 ENDING = ".safetensors"
 PART, SAVING = ".part", ".tmp"  # how the name of an unfinished file ends here, and how it starts in safetensors
 ABANDONED = 3600  # seconds after which an unfinished file has no writer any more
 
 
-def prompt_key(encoder_identity, text, max_length):
-    """Name of a prompt's entry; `encoder_identity` as in `EncoderFiles.identity`, `max_length` as in `TextEncoder`."""
-    return hashlib.sha256(json.dumps([FORMAT, PRECISION, encoder_identity, max_length, text]).encode()).hexdigest()
+def prompt_key(encoder_identity, dtype, text, max_length):
+    """Name of a prompt's entry; `encoder_identity` as in `EncoderFiles.identity`, `max_length` as in `TextEncoder`.
+
+    `dtype` is the torch dtype that the language model computes in.
+    """
+    parts = [FORMAT, str(dtype).removeprefix("torch."), encoder_identity, max_length, text]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class PromptCache:
@@ -48,7 +51,7 @@ class PromptCache:
         return os.path.join(self.folder, key + ENDING)
 
     def find(self, key):
-        """The text states (1, T, text_dim) float16 of a key, or None."""
+        """The text states (1, T, text_dim) of a key, or None."""
         path = self.path(key)
         if not os.path.isfile(path):  # nothing, or a pipe whose reading would wait for ever
             return None
@@ -69,7 +72,7 @@ class PromptCache:
         return states
 
     def keep(self, key, states):
-        """Writes the text states (1, T, text_dim) float16 of a key; others, and what is not finite, are not kept."""
+        """Writes the text states (1, T, text_dim) of a key; others, and what is not finite, are not kept."""
         states = states.cpu().contiguous()
         if not can_be_kept(states):
             return
@@ -114,8 +117,8 @@ class PromptCache:
 
 
 def can_be_kept(states):
-    """Whether a tensor is text states as a text encoder gives them: (1, T, text_dim) float16, all finite."""
-    is_states = states.dtype == torch.float16 and states.ndim == 3 and len(states) == 1 and states.numel() > 0
+    """Whether a tensor is text states as a text encoder gives them: (1, T, text_dim) of floats, all finite."""
+    is_states = states.is_floating_point() and states.ndim == 3 and len(states) == 1 and states.numel() > 0
     return is_states and is_finite(states)
 
 

@@ -1,24 +1,26 @@
-"""The words of a prompt as the language model reads them: sentencepiece's pieces, joined where no space is between."""
+"""The words of a prompt as a language model reads them: pieces of any tokenizer, joined where no space is between."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SPACE = "\u2581"  # sentencepiece's mark of a space, at the beginning of a piece
+SPACE = "\u2581"  # sentencepiece's mark of a space, at the beginning of a piece; here of every tokenizer's
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A token id of a prompt, its text in the tokenizer's vocabulary, and the weight that the prompt gives it.
+    """A token id of a prompt, its text with SPACE where a word begins, and the weight that the prompt gives it.
 
-    `is_end` marks the end token that the tokenizer adds; what comes after it is padding. `is_unreadable` marks
-    characters that the vocabulary lacks, whose text is what the prompt says there.
+    `is_start` and `is_end` mark what the tokenizer puts around a text, `is_padding` what fills it up to a length.
+    `is_unreadable` marks characters that the vocabulary lacks, whose text is what the prompt says there.
     """
 
     id: int
     text: str
     weight: float = 1.0
+    is_start: bool = False
     is_end: bool = False
+    is_padding: bool = False
     is_unreadable: bool = False
 
 
@@ -46,15 +48,15 @@ class Word:
         return self.pieces[0].weight
 
 
-def end_of(pieces):
-    """Place of the end token among a prompt's pieces; what comes after it is padding."""
-    return max(place for place, piece in enumerate(pieces) if piece.is_end)
+def body_of(pieces):
+    """(start, stop) of a prompt's own pieces, between those that the tokenizer added; padding comes after them."""
+    start = sum(piece.is_start for piece in pieces)
+    return start, len(pieces) - sum(piece.is_end or piece.is_padding for piece in pieces)
 
 
 def words_of(pieces):
-    """Pieces of a prompt, the end token and padding last -> its Words in order, repeated ones each on their own."""
-    starts = [
-        place for place, piece in enumerate(pieces[: end_of(pieces)]) if place == 0 or piece.text.startswith(SPACE)
-    ]
-    stops = [*starts[1:], end_of(pieces)]
-    return [Word(tuple(pieces[start:stop]), start) for start, stop in zip(starts, stops)]
+    """Pieces of a prompt -> its Words in order, repeated ones each on their own."""
+    start, stop = body_of(pieces)
+    starts = [place for place in range(start, stop) if place == start or pieces[place].text.startswith(SPACE)]
+    stops = [*starts[1:], stop]
+    return [Word(tuple(pieces[first:last]), first) for first, last in zip(starts, stops)]

@@ -1,6 +1,6 @@
 """What the language model reads of a prompt, as text for an artist: tokens, weights, and what was cut."""
 
-from .prompt_words import end_of, words_of
+from .prompt_words import body_of, words_of
 
 
 def token_report(whole, read):
@@ -8,34 +8,46 @@ def token_report(whole, read):
 
     The two differ where a maximum length cut the prompt, or padded it.
     """
-    kept = end_of(read)
-    padding = len(read) - kept - 1
+    start, stop = body_of(read)
+    starts, ends = read[:start], [piece for piece in read if piece.is_end]
+    padding = [piece for piece in read if piece.is_padding]
+    numbers = [
+        f"{counted(stop - start, 'piece')} of the prompt",
+        *(counted(len(added), f"{name} token") for added, name in ((starts, "start"), (ends, "end")) if added),
+        f"{len(padding)} padding",
+    ]
     lines = [
-        f"{len(read)} tokens: {counted(kept, 'piece')} of the prompt, 1 end token, {padding} padding.",
-        *cut_lines(words_of(whole), kept, len(read)),
+        f"{len(read)} tokens: {', '.join(numbers)}.",
+        *cut_lines(words_of(whole), body_of(whole)[1], stop, len(read)),
         *unreadable_lines(whole),
         "",
         "word | weight | pieces (ids)",
+        *(f"start token | {piece.text} ({piece.id})" for piece in starts),
         *(word_line(word) for word in words_of(read)),
-        f"end token | {read[kept].text} ({read[kept].id})",
+        *(f"end token | {piece.text} ({piece.id})" for piece in ends),
     ]
     if padding:
-        lines.append(f"padding | {padding} x {read[-1].text} ({read[-1].id})")
+        lines.append(f"padding | {len(padding)} x {padding[0].text} ({padding[0].id})")
     return "\n".join(lines)
 
 
-def cut_lines(words, kept, length):
-    """What of a prompt's words is not read when only its first `kept` pieces are."""
+def cut_words(whole, read):
+    """The Words of a prompt's pieces at full length that are not read, or not whole, where `read` is what is read."""
+    stop = body_of(read)[1]
+    return [word for word in words_of(whole) if word.stop > stop]
+
+
+def cut_lines(words, whole, kept, length):
+    """What of a prompt's words is not read when its pieces up to the place `kept` are, of those up to `whole`."""
     lost = [word for word in words if word.start >= kept]
     parted = [word for word in words if word.start < kept < word.stop]
     if not lost and not parted:
         return ["Nothing was cut."]
-    number = words[-1].stop - kept
-    lines = [f"Cut by max_length {length}: the last {counted(number, 'piece')} of {words[-1].stop}."]
+    total = whole - words[0].start
+    lines = [f"Cut by max_length {length}: the last {counted(whole - kept, 'piece')} of {total}."]
     for word in parted:
         texts = [piece.text for piece in word.pieces]
-        inside = kept - word.start
-        lines.append(f"Cut inside a word: {word.text} is read as {' '.join(texts[:inside])}.")
+        lines.append(f"Cut inside a word: {word.text} is read as {' '.join(texts[: kept - word.start])}.")
     if lost:
         lines.append(f"Words not read ({len(lost)}): {' '.join(word.text for word in lost)}")
     return lines
@@ -46,7 +58,7 @@ def unreadable_lines(pieces):
     characters = dict.fromkeys(character for piece in pieces if piece.is_unreadable for character in piece.text)
     if not characters:
         return []
-    return [f"T5 can't read these characters, and what they stand for is lost: {' '.join(characters)}"]
+    return [f"The language model can't read these characters, and what they stand for is lost: {' '.join(characters)}"]
 
 
 def counted(number, noun):
@@ -55,6 +67,6 @@ def counted(number, noun):
 
 def word_line(word):
     pieces = "  ".join(
-        f"{piece.text} ({piece.id}{', unknown to T5' if piece.is_unreadable else ''})" for piece in word.pieces
+        f"{piece.text} ({piece.id}{', unknown' if piece.is_unreadable else ''})" for piece in word.pieces
     )
     return f"{word.text} | {word.weight:g} | {pieces}"

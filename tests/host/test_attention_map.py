@@ -50,7 +50,7 @@ def torch_attention(oracle, states, timestep):
 @pytest.mark.parametrize("blocks, heads", [("all", "all"), ("2", "1, 7-8")])
 def test_the_map_is_torch_s_attention_to_each_word(host, ella, t5, oracle, max_length, blocks, heads):
     picture, header, rows = shown(host, ella, t5, max_length=max_length, blocks=blocks, heads=heads)
-    assert header == ["timestep", *WORDS, "[end token]", "[padding]", "[queries]"]
+    assert header == ["timestep", *WORDS, "[added tokens]", "[padding]", "[queries]"]
     assert rows[:, 0].tolist() == [999, 749, 500, 250, 0]
     assert picture.shape[0] == 1 and picture.shape[2:] == (1024, 3)
 

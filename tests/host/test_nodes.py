@@ -13,7 +13,7 @@ from sampling import PROMPT, ksample
 
 IDS = {
     "LoadELLA": (["ella_name"], [], ["ELLA"]),
-    "LoadELLATextEncoder": (["text_encoder_name"], ["prompt_cache"], ["CLIP"]),
+    "LoadELLATextEncoder": (["text_encoder_name"], ["prompt_cache", "precision", "device"], ["CLIP"]),
     "ELLAT5TextEncode": (["clip", "text", "max_length"], [], ["CONDITIONING"]),
     "ELLAApplyConditioning": (
         ["model", "ella", "positive"],

@@ -28,7 +28,7 @@ from wrong_files import assert_one_sentence  # noqa: E402
 from ella_core import ELLAError, load_connector, load_text_encoder  # noqa: E402
 from ella_core.connectors.connector_file import check_connector  # noqa: E402
 from ella_core.language_models.encoder_files import find_encoder_files  # noqa: E402
-from ella_core.language_models.t5_file import inspect_text_encoder  # noqa: E402
+from ella_core.language_models.kinds import inspect_text_encoder  # noqa: E402
 from ella_core.safetensors_file import read_header  # noqa: E402
 
 HANG = 120  # seconds after which a case never ends; each takes milliseconds
@@ -82,7 +82,8 @@ def open_connector(path):
 def open_encoder(path):
     """Loads a text encoder, compares it with its files and lets it read."""
     find_encoder_files(path).identity()
-    files, _, sizes = inspect_text_encoder(path)
+    language_model = inspect_text_encoder(path)
+    files, sizes = language_model.files, language_model.sizes
     if files.tokenizer is None:
         return
     encoder = load_text_encoder(path)

@@ -9,9 +9,9 @@ import folder_paths
 
 from ...connectors.connector_file import check_connector
 from ...connectors.kinds import describe
-from ...errors import ELLAError, OtherModelError
+from ...errors import ELLAError, OtherModelError, quoted
 from ...language_models.encoder_files import EXTENSIONS, find_encoder_files
-from ...language_models.t5_file import inspect_text_encoder
+from ...language_models.kinds import inspect_text_encoder
 from ...safetensors_file import read_header
 from ..model_folders import CONNECTORS, ENCODERS, connector_names, encoder_paths
 
@@ -82,12 +82,13 @@ def connector_text(path):
 
 
 def encoder_text(path):
-    files, headers, sizes = inspect_text_encoder(path)
-    tokenizer = os.path.basename(files.tokenizer) if files.tokenizer else "ComfyUI's"
+    found = inspect_text_encoder(path)
+    tokenizer = os.path.basename(found.files.tokenizer) if found.files.tokenizer else "ComfyUI's"
+    kind = "T5 encoder" if found.architecture == "t5" else f"{quoted(found.architecture)} model"
     return (
-        f"{precision(headers)}, a T5 encoder with text states of width {sizes['d_model']}; {sizes['num_layers']} "
-        f"blocks, tokenizer: {tokenizer}"
-    ), sizes["d_model"]
+        f"{precision(found.headers)}, a {kind} with text states of width {found.text_dim}; {found.depth} blocks, "
+        f"tokenizer: {tokenizer}"
+    ), found.text_dim
 
 
 def precision(headers):

@@ -113,7 +113,10 @@ def test_timesteps_go_from_noise_to_picture():
 @pytest.fixture
 def pieces():
     texts = ["\u2581a", "\u2581red", "\u2581tea", "pot", ",", "\u2581red", '"', "</s>", "<pad>", "<pad>"]
-    return [Piece({"</s>": 1, "<pad>": 0}.get(text, 9), text, is_end=text == "</s>") for text in texts]
+    return [
+        Piece({"</s>": 1, "<pad>": 0}.get(text, 9), text, is_end=text == "</s>", is_padding=text == "<pad>")
+        for text in texts
+    ]
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ def test_each_word_is_divided_by_its_own_maximum(found):
 def test_csv(found):
     found = found[0]
     header, *rows = csv.reader(io.StringIO(found.csv()))
-    assert header == ["timestep", "a", "red", "teapot,", 'red"', "[end token]", "[padding]", "[queries]"]
+    assert header == ["timestep", "a", "red", "teapot,", 'red"', "[added tokens]", "[padding]", "[queries]"]
     assert [row[0] for row in rows] == ["999", "500", "0"]
     numbers = torch.tensor([[float(value) for value in row[1:]] for row in rows], dtype=torch.float64)
     assert torch.allclose(numbers[:, :4], found.words, rtol=1e-5)  # six digits are written

@@ -143,7 +143,7 @@ ENCODERS = {
         "where \\(32, 32\\) is expected",
     ),
     "quantised": (edit_weights(lambda s: s.update({QUERY + ".scale_weight": torch.zeros(1)})), "is quantised"),
-    "float8": (edit_weights(lambda s: s.update({QUERY: s[QUERY].to(torch.float8_e4m3fn)})), "is quantised .*F8_E4M3"),
+    "int8": (edit_weights(lambda s: s.update({QUERY: s[QUERY].to(torch.int8)})), "is quantised .*I8"),
     "web page": (write("model.safetensors", WEB_PAGE), "model.safetensors is a web page"),
     "Git LFS pointer": (write("model.safetensors", LFS_POINTER), "model.safetensors is a Git LFS pointer"),
     "20,000 blocks": (edit_weights(many_blocks), "has 20000 blocks"),

@@ -37,11 +37,12 @@ def test_what_was_kept_is_found_again(cache):
 
 
 def test_the_key_tells_everything_apart():
-    keys = [
-        prompt_key(*one) for one in [("e", "a", 0), ("f", "a", 0), ("e", "a ", 0), ("e", "a", 128), ("e", "\ufffd", 0)]
-    ]
+    half, full = torch.float16, torch.float32
+    different = [("e", half, "a", 0), ("f", half, "a", 0), ("e", full, "a", 0), ("e", half, "a ", 0)]
+    different += [("e", half, "a", 128), ("e", half, "\ufffd", 0)]
+    keys = [prompt_key(*one) for one in different]
     assert len(set(keys)) == len(keys)
-    assert prompt_key("e", "a", 0) == keys[0]
+    assert prompt_key("e", half, "a", 0) == keys[0]
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut off", "empty", "text", "another tensor"])
@@ -101,11 +102,11 @@ def test_an_entry_of_another_shape_or_dtype_is_dropped(cache):
     [
         torch.full((1, 3, 32), float("nan")).half(),
         torch.full((1, 3, 32), float("inf")).half(),
-        torch.zeros(1, 3, 32),
+        torch.zeros(1, 3, 32, dtype=torch.int32),
         torch.zeros(3, 32).half(),
         torch.zeros(2, 3, 32).half(),
     ],
-    ids=["nan", "inf", "float32", "two dimensions", "two prompts"],
+    ids=["nan", "inf", "integers", "two dimensions", "two prompts"],
 )
 def test_what_is_not_finite_or_no_text_states_is_not_kept(cache, other):
     cache.keep("a", other)
