@@ -72,8 +72,8 @@ class Evaluation:
         if source.in_pairs != self.in_pairs:
             raise ELLAError(
                 f"NegPip is {'on' if self.in_pairs else 'not on'} the model that samples, and "
-                f"{'' if source.in_pairs else 'not '}on the one that Apply ELLA was given; put CLIP NegPip before Apply "
-                "ELLA, and wire the MODEL output of Apply ELLA to the sampler."
+                f"{'' if source.in_pairs else 'not '}on the one that Apply ELLA was given; put CLIP NegPip before "
+                "Apply ELLA, and wire the MODEL output of Apply ELLA to the sampler."
             )
         ella = self.run.patcher(source.connector_key, self.model)
         if ella is None:

@@ -2,7 +2,7 @@
 
 The tensor of Apply ELLA's conditioning, and whatever is computed from it, remembers its recipe. Outside of a UNet
 evaluation it is what any tensor is, with the tokens of a middle timestep. Met by a computation inside an evaluation, it
-is made again from the tokens of that evaluation's timestep: so are nodes exact that keep a conditioning inside the MODEL.
+is made again from the tokens of that evaluation's timestep: so nodes are exact that keep a conditioning in the MODEL.
 """
 
 import torch

@@ -1,6 +1,7 @@
 """Recipes: how a tensor was made of ELLA's tokens, so that it can be made again at every timestep."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 

@@ -39,7 +39,7 @@ def with_tokens(context, sources):
 
 
 def found_tokens(context, sources):
-    """(start, FollowingTensor) of each place in a context (N, T, W) that holds a source's tokens, its rows in any order."""
+    """(start, FollowingTensor) of each place in a context (N, T, W) that holds a source's tokens, rows in any order."""
     for source in sources:
         tokens = source.tokens.to(context)
         count = tokens.shape[1]

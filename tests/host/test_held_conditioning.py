@@ -1,4 +1,4 @@
-"""Nodes that keep a conditioning of Apply ELLA inside the MODEL: the UNet sees its tokens of each evaluation's timestep."""
+"""Nodes that keep a conditioning of Apply ELLA inside the MODEL: the UNet sees its tokens of each own timestep."""
 
 import contextlib
 import copy
