@@ -6,7 +6,7 @@ import torch
 
 from ..errors import ELLAError
 from .conditioning import TEXT_STATES, TOKENS, AppliedTokens
-from .connector_model import check_connector, check_text_dim, connector_name
+from .connector_model import check_connector, check_language_model, check_text_dim, connector_name
 from .following_tensor import FollowingTensor
 from .negpip import reads_in_pairs
 from .recipe import TokenSource
@@ -52,6 +52,8 @@ def check_text_states(conditioning, input_name, ella):
             )
         found, source = states.shape[-1], "another language model" if TEXT_STATES in conds else "a CLIP"
         check_text_dim(ella, found, f"{input_name} of Apply ELLA is {found} wide, as from {source}")
+        if TEXT_STATES in conds:
+            check_language_model(ella, conds[TEXT_STATES].facts, input_name)
         # SDXL's CLIP is as wide as FLAN-T5-XL. Nodes that rebuild conditionings may drop the mark, not this width.
         if TEXT_STATES not in conds and pooled_width(options) not in (None, text_dim):
             raise ELLAError(

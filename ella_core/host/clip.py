@@ -11,6 +11,7 @@ import comfy.sd1_clip
 import comfy.text_encoders
 import torch
 
+from ..connectors.facts import TextEncoderFacts
 from ..errors import ELLAError
 from ..language_models.encoder_files import find_encoder_files
 from ..language_models.kinds import inspect_text_encoder, open_text_encoder
@@ -73,13 +74,19 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
             name=NAME, clip_model=lambda **_: WeightedEncoder(encoder), device=encoder.device, dtype=encoder.dtype
         )
         self.encoder_pieces = pieces
+        self.facts = facts_of(encoder)
 
     def encode_token_weights(self, token_weight_pairs):
         check_length(token_weight_pairs)
         sections = token_weight_pairs[NAME]
         states, pooled = super().encode_token_weights(token_weight_pairs)
         check_finite(states, [piece for section in sections for piece in self.encoder_pieces(section)])
-        return states, pooled, text_states_mark()
+        return states, pooled, text_states_mark(self.facts)
+
+
+def facts_of(encoder):
+    """TextEncoderFacts of a TextEncoder."""
+    return TextEncoderFacts(encoder.architecture, encoder.text_dim, str(encoder.dtype).removeprefix("torch."))
 
 
 def check_length(tokens):

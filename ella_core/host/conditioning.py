@@ -17,7 +17,14 @@ TOKENS = "ella_tokens"
 
 
 class UnappliedTextStates(comfy.conds.CONDRegular):
-    """Marks an entry whose tensor is text states."""
+    """Marks an entry whose tensor is text states; `facts` (TextEncoderFacts) say which language model read them."""
+
+    def __init__(self, cond, facts=None):
+        super().__init__(cond)
+        self.facts = facts
+
+    def _copy_with(self, cond):
+        return self.__class__(cond, self.facts)
 
     def process_cond(self, batch_size, **kwargs):
         raise ELLAError(
@@ -43,9 +50,9 @@ class AppliedTokens(comfy.conds.CONDRegular):
         raise ELLAError(sentence_outside())
 
 
-def text_states_mark():
-    """Options of a CONDITIONING entry whose tensor is text states."""
-    return {"model_conds": {TEXT_STATES: UnappliedTextStates(torch.zeros(1, 1))}}
+def text_states_mark(facts=None):
+    """Options of a CONDITIONING entry of text states; `facts` are its language model's TextEncoderFacts, if known."""
+    return {"model_conds": {TEXT_STATES: UnappliedTextStates(torch.zeros(1, 1), facts)}}
 
 
 def sources_of(conditioning):

@@ -1,5 +1,7 @@
 """The connector as a model of the host's: cast, moved, offloaded and freed by ComfyUI."""
 
+import logging
+
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -7,7 +9,7 @@ import torch
 
 from ..connectors.connector import Connector
 from ..connectors.connector_file import load_connector
-from ..errors import ELLAError, file_name
+from ..errors import ELLAError, file_name, quoted
 from ..released import LANGUAGE_MODEL, TEXT_DIM
 
 
@@ -56,6 +58,34 @@ def check_text_dim(ella, found, statement):
         raise ELLAError(
             f"{statement}, and {connector_name(ella)} reads text states of width {text_dim}; load the "
             f"language model it was trained with ({LANGUAGE_MODEL} has {TEXT_DIM}) with Load ELLA Text Encoder."
+        )
+
+
+def check_language_model(ella, facts, input_name):
+    """Raises ELLAError for text states of another language model than the connector was trained with.
+
+    `facts` are their TextEncoderFacts, None where they are not known. What may change the picture is said in the log.
+    """
+    trained, name = ella.model.facts.text_encoder, connector_name(ella)
+    if facts is None:
+        return
+    if trained is None and facts.architecture != "t5":
+        logging.warning(
+            f"{name} does not say which language model it was trained with, and {input_name} of Apply ELLA was read by "
+            f"a {facts.architecture} model; if that is another one, the picture won't follow the prompt."
+        )
+    if trained is None:
+        return
+    if (facts.architecture, facts.layer) != (trained.architecture, trained.layer):
+        raise ELLAError(
+            f"{input_name} of Apply ELLA was read by a {quoted(facts.architecture)} model, and {name} was trained with "
+            f"{quoted(trained.name or trained.architecture)} (a {quoted(trained.architecture)} model, layer "
+            f"{trained.layer}); load that language model with Load ELLA Text Encoder."
+        )
+    if facts.dtype != trained.dtype:
+        logging.warning(
+            f"{input_name} of Apply ELLA was read in {facts.dtype}, and {name} was trained with {trained.dtype} text "
+            f"states, so the picture differs; set precision of Load ELLA Text Encoder to {trained.dtype}."
         )
 
 

@@ -8,7 +8,7 @@ import folder_paths
 import torch
 
 from ..prompts.prompt_cache import PromptCache, prompt_key
-from .clip import encoder_of, open_clip, read_prompt
+from .clip import encoder_of, facts_of, open_clip, read_prompt
 from .conditioning import text_states_mark
 
 
@@ -34,7 +34,7 @@ class RememberingCLIP(comfy.sd.CLIP):
             self.cache.keep(prompt_key(encoder.identity, encoder.dtype, text, max_length), conditioning[0][0])
             return conditioning
         pooled = torch.zeros(1, states.shape[-1], device=comfy.model_management.intermediate_device())
-        return [[states.to(pooled.device), {"pooled_output": pooled} | text_states_mark()]]
+        return [[states.to(pooled.device), {"pooled_output": pooled} | text_states_mark(facts_of(encoder))]]
 
 
 def remembering_clip(path, precision="auto", device="default"):

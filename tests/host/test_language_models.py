@@ -126,3 +126,48 @@ def test_other_precision_and_device(host, t5, caplog):
     assert found.dtype == torch.float32 and full.patcher.load_device == torch.device("cpu")
     half = states(host, t5, PROMPT)
     assert half.dtype == torch.float16 and relative(found, half) > 0.01
+
+
+STATED = {
+    "the same": ({"architecture": "llama", "dtype": "float32"}, ""),
+    "another dtype": (
+        {"architecture": "llama", "dtype": "float16"},
+        "set precision of Load ELLA Text Encoder to float16",
+    ),
+    "nothing": (None, "does not say which language model it was trained with"),
+}
+
+
+@pytest.fixture(scope="module")
+def llama_states(host, model_files):
+    folder = model_files / "ella_encoder/tiny-llama"
+    folder = folder if folder.is_dir() else make_language_model(folder, "llama")
+    llama = host.run("LoadELLATextEncoder", text_encoder_name=folder.name)[0]
+    return host.run("ELLAT5TextEncode", clip=llama, text=PROMPT, max_length=0)[0]
+
+
+def trained_with(host, plain_core, stated):
+    """A loaded connector whose file states a language model, or none."""
+    path = host.models / "ella/stating.safetensors"
+    connector = plain_core.new_connector("tsc", depth=1, text_dim=32)
+    plain_core.save_connector(connector, path, **({"text_encoder": stated | {"hidden_size": 32}} if stated else {}))
+    return host.run("LoadELLA", ella_name=path.name)[0]
+
+
+@pytest.mark.parametrize("case", STATED)
+def test_what_a_connector_was_trained_with_is_compared(host, plain_core, model, llama_states, caplog, case):
+    stated, expected = STATED[case]
+    ella = trained_with(host, plain_core, stated)
+    with caplog.at_level(logging.WARNING):
+        host.run("ELLAApplyConditioning", model=model, ella=ella, positive=llama_states)
+    said = [record.message for record in caplog.records if "Apply ELLA" in record.message]
+    assert (expected in said[0]) if expected else not said
+
+
+def test_a_connector_for_another_language_model(host, plain_core, model, llama_states, text_states):
+    """Before anything is sampled, with both names."""
+    ella = trained_with(host, plain_core, {"architecture": "gemma2", "name": "google/gemma-2-2b"})
+    for conditioning, found in ((llama_states, "llama"), (text_states[0], "t5")):
+        sentence = f"read by a {found} model, and stating.safetensors was trained with .*google/gemma-2-2b"
+        with pytest.raises(ValueError, match=sentence):
+            host.run("ELLAApplyConditioning", model=model, ella=ella, positive=conditioning)
