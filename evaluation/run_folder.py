@@ -63,7 +63,8 @@ class RunFolder:
                     "or give --out a new folder."
                 )
             return run
-        if path.exists() and any(path.iterdir()):
+        begun = {SUITE, f"{SUITE}.part", f"{RUN}.part"}  # all that a kill just here can leave
+        if path.exists() and any(one.name not in begun for one in path.iterdir()):
             raise EvaluationError(f"{path} holds files but no {RUN}; give --out a new or an empty folder.")
         write_whole(path / SUITE, suite.to_json().encode())
         write_whole(path / RUN, json.dumps(settings, indent=2, ensure_ascii=False).encode())

@@ -98,6 +98,12 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
 
 
+def test_a_run_that_was_killed_before_it_began(run):
+    (run.path / "run.json").rename(run.path / "run.json.part")
+    (run.path / "suite.json").write_text("{")
+    assert RunFolder.create(run.path, SETTINGS, SUITE).suite == SUITE
+
+
 def test_another_judge_under_the_same_name_is_refused(run):
     run.keep_judge_settings("vlm", {"model": "m", "token_ids": (1, 2)})
     run.keep_judge_settings("vlm", {"model": "m", "token_ids": (1, 2)})
