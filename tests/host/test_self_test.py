@@ -9,6 +9,7 @@ SEAMS = [
     "ControlNet sees the same tokens",
     "images of a batch",
     "Concat with CLIP, either way round",
+    "a prompt that a node keeps in the MODEL",
     "a model without Apply ELLA is refused",
 ]
 
@@ -51,13 +52,17 @@ def passes_on(executor, *args, **kwargs):
 
 
 BROKEN = {
-    "the timestep is wrong": ("host.run_tokens", "RunTokens.time", ["tokens", "ControlNet", "images", "Concat"]),
+    "the timestep is wrong": (
+        "host.run_tokens",
+        "RunTokens.time",
+        ["tokens", "ControlNet", "images", "Concat", "a prompt"],
+    ),
     "evaluations are not seen": (
         "host.sampler_patch",
         "set_timestep_tokens",
-        ["tokens", "ControlNet", "images", "Concat"],
+        ["tokens", "ControlNet", "images", "Concat", "a prompt"],
     ),
-    "nothing refuses": ("host.conditioning", "TimestepTokens.process_cond", ["a model without"]),
+    "text states are not refused": ("host.conditioning", "UnappliedTextStates.process_cond", ["a model without"]),
 }
 
 
@@ -72,7 +77,7 @@ def test_a_broken_seam_is_told(host, monkeypatch, broken):
             self, [max(0, one - 20) for one in timesteps], *rest
         ),
         "evaluations are not seen": passes_on,
-        "nothing refuses": lambda self, batch_size, **kwargs: self,
+        "text states are not refused": lambda self, batch_size, **kwargs: self,
     }[broken]
     monkeypatch.setattr(target, attribute, replacement)
     for seam, said in lines(host).items():

@@ -36,12 +36,14 @@ class SelfTest:
         self.clip_tokens = torch.randn(1, 6, WIDTH, generator=generator)
         self.prompts = [[[states, {"pooled_output": None} | text_states_mark()]] for states in self.states]
         self.model, self.positive, self.negative = apply_ella(self.unet, ella, *self.prompts)
+        self.timestep = None
 
     def sample(self, positive, negative, model=None, sampler="heun", images=1):
         """[(timestep, context (T, W))] of each image and condition that the UNet evaluated in a run."""
         model, seen = (model or self.model).clone(), []
 
         def record(executor, x, timesteps, context, *args, **kwargs):
+            self.timestep = float(timesteps[0])  # of the evaluation that is going on
             seen.extend(zip(timesteps.tolist(), context.cpu().unbind()))
             return executor(x, timesteps, context, *args, **kwargs)
 
@@ -52,17 +54,27 @@ class SelfTest:
         return seen
 
     def check_tokens(self, seen, tokens=QUERIES, prompts=(0, 1)):
-        """Raises Broken unless each context has `tokens` of them, a prompt's of its own timestep first.
+        """Raises Broken unless each context has `tokens` of them, a prompt's of its own timestep first or last.
 
-        `prompts` are those that must have been seen.
+        `prompts` are those that must have been seen. Returns what the contexts hold beside the prompts' tokens.
         """
-        found = set()
+        found, others = set(), []
         for timestep, context in seen:
             require(len(context) == tokens, f"{len(context)} tokens instead of {tokens} at timestep {timestep:.0f}")
-            deviations = [self.deviation(context[:QUERIES], states, timestep) for states in self.states]
-            require(min(deviations) < TOLERANCE, f"tokens differ by {min(deviations):.1g} at timestep {timestep:.0f}")
-            found.add(deviations.index(min(deviations)))
+            places = (context[:QUERIES], context[QUERIES:]), (context[-QUERIES:], context[:-QUERIES])
+            deviation, prompt, other = min(
+                (
+                    (self.deviation(own, states, timestep), prompt, other)
+                    for own, other in places
+                    for prompt, states in enumerate(self.states)
+                ),
+                key=lambda one: one[0],
+            )
+            require(deviation < TOLERANCE, f"tokens differ by {deviation:.1g} at timestep {timestep:.0f}")
+            found.add(prompt)
+            others.append(other)
         require(found == set(prompts), f"prompts {sorted(found)} were seen instead of {list(prompts)}")
+        return others
 
     def deviation(self, tokens, states, timestep):
         expected = self.oracle(states.double(), torch.tensor([timestep], dtype=torch.float64))[0]
@@ -83,10 +95,26 @@ def concat(test):
     node = nodes.ConditioningConcat()
     for one, other in ((test.positive, clip), (clip, test.positive)):
         (joined,) = node.concat(one, other)
-        seen = test.sample(joined, joined)
-        test.check_tokens(seen, QUERIES + test.clip_tokens.shape[1], prompts=(0,))
-        appended = [context[QUERIES:] for _, context in seen]
-        require(all(torch.equal(one, test.clip_tokens[0]) for one in appended), "CLIP's tokens were changed")
+        others = test.check_tokens(test.sample(joined, joined), QUERIES + test.clip_tokens.shape[1], prompts=(0,))
+        require(all(torch.equal(one, test.clip_tokens[0]) for one in others), "CLIP's tokens were changed")
+
+
+def kept_in_the_model(test):
+    """As attention couple does: a prompt's tensor that a patch of the MODEL hands to each cross-attention."""
+    held, model, used = test.negative[0][0], test.model.clone(), []
+    model.set_model_attn2_patch(lambda q, k, v, options: (q, *[held.to(k).expand(len(k), -1, -1)] * 2))
+    layers = [layer for name, layer in model.model.diffusion_model.named_modules() if name.endswith("attn2.to_k")]
+    hooks = [
+        # As numbers, since the tensor itself follows the timestep.
+        layer.register_forward_pre_hook(lambda _, args: used.extend((test.timestep, one) for one in args[0].tolist()))
+        for layer in layers
+    ]
+    try:
+        test.sample(test.positive, test.negative, model=model)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    test.check_tokens([(timestep, torch.tensor(context)) for timestep, context in used], prompts=(1,))
 
 
 class SeenByControlNet(comfy.controlnet.ControlBase):
@@ -139,6 +167,7 @@ CHECKS = {
     "ControlNet sees the same tokens": controlnet,
     "images of a batch": batch,
     "Concat with CLIP, either way round": concat,
+    "a prompt that a node keeps in the MODEL": kept_in_the_model,
     "a model without Apply ELLA is refused": unpatched_model,
 }
 
