@@ -4,16 +4,19 @@ Its files are a Hugging Face folder: config.json, tokenizer.json and safetensors
 run.
 """
 
+import math
 import os
 from contextlib import contextmanager
 
 import torch
 
+from ..block_shapes import MOST_BLOCKS
 from ..errors import ELLAError, OtherModelError, file_name, of_error, quoted
 from ..finite import is_finite
 from .encoder_files import CONFIG
 from .quantised_file import check_float8, is_float8, stored_weights
 from .text_encoder import AddedTokens, LanguageModel
+from .tokenizer_file import PROBE
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -24,6 +27,9 @@ DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WORD_EMBEDDINGS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight")
 # Encoders whose AutoModel would bring a decoder along, by their classes in transformers.
 ENCODER_CLASSES = {"t5gemma": "T5GemmaEncoderModel"}
+# Words in the keys of a config.json that count parts of a model.
+COUNTED = ("layer", "expert", "block")
+MOST_COMPUTED = 2**24  # numbers that a model computes by itself, as masks and angles
 NEVER_READ = ("pooler.",)  # parts of a model after its last hidden state, which files may lack
 
 
@@ -34,6 +40,7 @@ class AutoTextModel(LanguageModel):
         name = file_name(path)
         shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
         architecture, text_dim, depth = read_sizes(name, config, shapes)
+        check_counts(name, config, most=max(len(shapes), MOST_BLOCKS))
         if os.path.basename(files.config) != CONFIG:
             raise ELLAError(
                 f"{name} has its config under the name {file_name(files.config)}; put the files of this language model "
@@ -51,8 +58,9 @@ class AutoTextModel(LanguageModel):
         with one_sentence(name), quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **LOCAL)
             added = AddedTokens.of(tokenizer)
+            ids = tokenizer(PROBE)["input_ids"]
         rows = max(shape[0] for header in self.headers for shape in word_embeddings(header.shapes))
-        check_tokenizer(name, tokenizer, rows)
+        check_tokenizer(name, tokenizer, rows, ids)
         return tokenizer, added
 
     def skeleton(self, dtype):
@@ -61,9 +69,12 @@ class AutoTextModel(LanguageModel):
         with one_sentence(file_name(self.path)), quiet(transformers), torch.device("meta"):
             config = transformers.AutoConfig.from_pretrained(self.folder, **LOCAL)
             if config.model_type not in ENCODER_CLASSES:
-                return transformers.AutoModel.from_config(config).to(dtype)
-            config.is_encoder_decoder = False
-            return getattr(transformers, ENCODER_CLASSES[config.model_type])(config).to(dtype)
+                model = transformers.AutoModel.from_config(config).to(dtype)
+            else:
+                config.is_encoder_decoder = False
+                model = getattr(transformers, ENCODER_CLASSES[config.model_type])(config).to(dtype)
+        check_size(file_name(self.path), model, self.headers)
+        return model
 
     def with_weights(self, skeleton, dtype):
         """See LanguageModel; read by transformers, which knows the tensors' names in other versions."""
@@ -112,6 +123,30 @@ def read_sizes(name, config, shapes):
     return architecture, text_dim, size_of(name, sizes, DEPTHS)
 
 
+def check_counts(name, config, most):
+    """Raises ELLAError where a config.json counts more than `most` blocks or experts, which are built one by one."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            check_counts(name, value, most)
+        elif type(value) is int and value > most and any(word in key for word in COUNTED):
+            raise ELLAError(
+                f"{name} has a config.json whose {quoted(key)} is {quoted(value)}, and its files hold no such model; "
+                "download the folder again."
+            )
+
+
+def check_size(name, skeleton, headers):
+    """Raises ELLAError where a skeleton is twice what the files hold, before memory is taken for what they lack."""
+    stored = sum(math.prod(shape) for header in headers for shape in header.shapes.values())
+    needed = sum(w.numel() for key, w in skeleton.named_parameters() if not any(part in key for part in NEVER_READ))
+    computed = sum(buffer.numel() for buffer in skeleton.buffers())
+    if needed > 2 * stored or computed > stored + MOST_COMPUTED:
+        raise ELLAError(
+            f"{name} has a config.json for a model of {needed:,} weights, and its files hold {stored:,}, so they "
+            "belong to different models; download the folder again."
+        )
+
+
 def word_embeddings(shapes):
     """Shapes (token ids, width) of what looks like a word embedding."""
     return [shape for key, shape in shapes.items() if key.endswith(WORD_EMBEDDINGS) and len(shape) == 2]
@@ -133,7 +168,9 @@ def one_sentence(name):
     """Turns whatever transformers raises of a folder into an ELLAError."""
     try:
         yield
-    except Exception as error:  # a folder may hold anything, and transformers checks little of it
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a folder may hold anything; transformers checks little, and Rust may panic
         raise ELLAError(
             f"{name} can't be read as a language model ({of_error(error)}); download the folder again, or update "
             "transformers where the model is newer."
@@ -168,11 +205,14 @@ def check_loaded(name, model, info):
             raise ELLAError(f"{name} holds values that are not finite in {quoted(key)}; download it again.")
 
 
-def check_tokenizer(name, tokenizer, rows):
-    """Raises ELLAError for a tokenizer that can't say which letters a token is of, or of another model's `rows`."""
+def check_tokenizer(name, tokenizer, rows, ids):
+    """Raises ELLAError for a tokenizer that can't say which letters a token is of, or of another model's `rows`.
+
+    `ids` is what it makes of a text, with what it adds.
+    """
     if not tokenizer.is_fast:
         raise ELLAError(f"{name} has no tokenizer.json, which this language model needs; download the whole folder.")
-    highest = max(tokenizer.get_vocab().values(), default=0)
+    highest = max(*tokenizer.get_vocab().values(), *ids, 0)
     if highest >= rows:
         raise ELLAError(
             f"{name} has a tokenizer of {highest + 1} token ids and a word embedding of {rows}, so they belong to "

@@ -17,5 +17,5 @@ def data():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz-seconds", type=float, default=15, help="how long each kind of files is damaged")
+    parser.addoption("--fuzz-seconds", type=float, default=12, help="how long each kind of files is damaged")
     parser.addoption("--fuzz-first", type=int, default=0, help="the number of the first damaged file")

@@ -1,4 +1,4 @@
-"""Damaged connectors and text encoder folders, drawn from a random.Random; about one in eight is sound."""
+"""Damaged connectors and language models, drawn from a random.Random; about one in eight is sound."""
 
 import functools
 import json
@@ -22,6 +22,7 @@ from file_mutations import (
 )
 from safetensors.torch import load, save, save_file
 from t5_tokenizer import MARK, write_tokenizer
+from tiny_language_models import FAMILIES, make_language_model
 from transformers import T5Config, T5EncoderModel
 
 from ella_core import new_connector, save_connector
@@ -32,6 +33,11 @@ DTYPES = (torch.float32,) * 3 + (torch.float16, torch.bfloat16, torch.float64, t
 NAMES = ("ella", "ella", "n" * 200, "two words", "a`tick\nand a line", "\u202e\u6587", "'quotes\"")
 PREFIXES = ("", "", "", "models--google--flan-t5-xl--text_encoder_", "a b_", "p" * 150 + "_")
 REST = ("tokenizer_config.json", "generation_config.json", "pytorch_model.bin", "spiece.vocab", "other_config.json")
+
+
+def bytes_of(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def random_weights(state, random, dtype):
@@ -101,8 +107,7 @@ def connector_file(random, folder):
     """Writes a connector, sound or not; its path."""
     path = os.path.join(folder, random.choice(NAMES) + ".safetensors")
     sound_connector(random, path)
-    with open(path, "rb") as file:
-        content = file.read()
+    content = bytes_of(path)
     damage = random.randrange(8)
     if damage in (1, 2):
         metadata = split_safetensors(content)[0]["__metadata__"]
@@ -120,8 +125,7 @@ def tokenizer_json():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "tokenizer.json")
         write_tokenizer(path, size=ROWS)
-        with open(path, "rb") as file:
-            return file.read()
+        return bytes_of(path)
 
 
 @functools.cache
@@ -144,8 +148,7 @@ def spiece_model():
             minloglevel=2,
             user_defined_symbols=[f"<extra_id_{i}>" for i in range(100)],
         )
-        with open(os.path.join(folder, "spiece.model"), "rb") as file:
-            return file.read()
+        return bytes_of(os.path.join(folder, "spiece.model"))
 
 
 def t5_state(random, gated):
@@ -231,3 +234,23 @@ def encoder_folder(random, folder):
         put(random, os.path.join(folder, prefix + name), content)
     paths = [folder, folder, folder, os.path.join(folder, prefix + "model.safetensors")]
     return random.choice([*paths, os.path.join(folder, prefix.rstrip("_"))] if prefix else paths)
+
+
+@functools.cache
+def language_model_files(family, shards):
+    with tempfile.TemporaryDirectory() as folder:
+        make_language_model(folder, family, shards=shards)
+        return {entry.name: bytes_of(entry.path) for entry in os.scandir(folder)}
+
+
+def language_model_folder(random, folder):
+    """Writes a language model of any family, its files sound or not; the folder's path."""
+    files = dict(language_model_files(random.choice(list(FAMILIES)), shards=random.random() < 0.3))
+    for _ in range(random.choice((0, 1, 1, 1, 1, 2))):
+        name = random.choice([*files, "config.json", "config.json"])
+        files[name] = damaged_file(random, name, files[name])
+    folder = os.path.join(folder, random.choice(NAMES))
+    os.mkdir(folder)
+    for name, content in files.items():
+        put(random, os.path.join(folder, name), content)
+    return folder

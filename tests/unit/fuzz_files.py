@@ -1,6 +1,6 @@
 """Opens damaged connectors or text encoders, one after the other, until the time is over; test_fuzz_files.py runs it.
 
-    python tests/unit/fuzz_files.py connector|encoder SECONDS FOLDER [FIRST]
+    python tests/unit/fuzz_files.py connector|encoder|language_model SECONDS FOLDER [FIRST]
 
 Case n, counted from FIRST, is the same in every run. Each must be loaded and equal what its files hold, or be refused
 in one sentence, in bounded time and memory. The first that is not stays in FOLDER, and ends the run.
@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO))
 
 from connector_formulas import FORMULAS  # noqa: E402
 from file_mutations import OWNER, split_safetensors  # noqa: E402
-from fuzz_cases import connector_file, encoder_folder  # noqa: E402
+from fuzz_cases import connector_file, encoder_folder, language_model_folder  # noqa: E402
 from wrong_files import assert_one_sentence  # noqa: E402
 
 from ella_core import ELLAError, load_connector, load_text_encoder  # noqa: E402
@@ -105,6 +105,20 @@ def open_encoder(path):
         assert states.shape == (1, len(ids), sizes["d_model"]) and states.dtype == torch.float16
 
 
+def open_language_model(path):
+    """Loads a language model of any family, compares it with its files and lets it read."""
+    language_model = inspect_text_encoder(path)
+    encoder = load_text_encoder(path)
+    state = encoder.model.state_dict()
+    for weights in language_model.files.weights:
+        for name, tensor in tensors_of(weights)[0].items():
+            own = next((key for key in state if ("." + name).endswith("." + key)), None)
+            assert own is None or torch.equal(state[own], tensor.to(encoder.dtype)), name
+    for text in TEXTS:
+        ids = encoder.token_ids(text)
+        assert encoder.encode(text).shape == (1, len(ids), language_model.text_dim)
+
+
 def expected_ids(path, text):
     """Token ids by the tokenizer's own library."""
     if path.endswith("spiece.model"):
@@ -119,7 +133,11 @@ def expected_ids(path, text):
     return tokenizer.encode(text).ids
 
 
-KINDS = {"connector": (connector_file, open_connector), "encoder": (encoder_folder, open_encoder)}
+KINDS = {
+    "connector": (connector_file, open_connector),
+    "encoder": (encoder_folder, open_encoder),
+    "language_model": (language_model_folder, open_language_model),
+}
 
 
 def reset_peak():

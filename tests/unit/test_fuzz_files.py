@@ -16,9 +16,9 @@ FUZZ = Path(__file__).with_name("fuzz_files.py")
 STARTS = 300  # seconds that Python may take to import everything, and the last case to be found hanging
 
 
-@pytest.mark.parametrize("kind", ["connector", "encoder"])
+@pytest.mark.parametrize("kind", ["connector", "encoder", "language_model"])
 def test_damaged_files_are_loaded_or_refused_in_a_sentence(kind, tmp_path, request):
-    seconds = request.config.getoption("--fuzz-seconds", default=15)
+    seconds = request.config.getoption("--fuzz-seconds", default=12)
     first = request.config.getoption("--fuzz-first", default=0)
     command = [sys.executable, str(FUZZ), kind, str(seconds), str(tmp_path / kind), str(first)]
     # Into a file, since what crashes the process leaves its last words there.

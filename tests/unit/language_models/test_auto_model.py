@@ -133,6 +133,12 @@ DAMAGE = {
     "model_type None": lambda folder: change_config(folder, model_type=...),
     "can't be read as a language model": lambda folder: change_config(folder, model_type="llama99"),
     "belong to different models": lambda folder: change_config(folder, hidden_size=64),
+    "num_hidden_layers is 1000000000, and its files hold no such": lambda folder: change_config(
+        folder, num_hidden_layers=10**9
+    ),
+    "config.json for a model of .* weights, and its files hold": lambda folder: change_config(
+        folder, intermediate_size=2**40
+    ),
     "num_hidden_layers is 3.5": lambda folder: change_config(folder, num_hidden_layers=3.5),
     "has a decoder of its own": lambda folder: change_config(folder, model_type="bart", is_encoder_decoder=True),
     "tokenizer of .* token ids and a word embedding of 50": lambda folder: change_weights(folder, few_rows),
