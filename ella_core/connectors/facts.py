@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 
+from ..errors import quoted
+
 DTYPES = ("float16", "bfloat16", "float32")
 LONGEST = 2**20  # characters of JSON that a file may state; read, they take twenty times as much memory
 
@@ -36,6 +38,14 @@ class ConnectorFacts:
     text_encoder: TextEncoderFacts | None = None
     base: str = ""
     training: dict = field(default_factory=dict)
+
+    def described(self):
+        """What it states, as parts of a sentence: the diffusion model, the language model and its dtype."""
+        parts = [f"made for {quoted(self.base)}"] if self.base else []
+        if self.text_encoder is not None:
+            encoder = self.text_encoder
+            parts.append(f"trained with {quoted(encoder.name or encoder.architecture)} in {encoder.dtype}")
+        return parts
 
     def metadata(self):
         """{key: text} for a file's metadata."""

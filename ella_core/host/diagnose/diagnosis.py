@@ -199,7 +199,8 @@ def ella_text(ella):
     if not is_connector(ella):
         return f"an object of another pack ({type(ella).__name__})"
     kind = kind_of_network(ella.model).name
-    return f"{connector_name(ella)}, {describe(kind, ella.model.config)}, on {ella.load_device}"
+    parts = [connector_name(ella), describe(kind, ella.model.config), *ella.model.facts.described()]
+    return ", ".join([*parts, f"on {ella.load_device}"])
 
 
 def clip_text(clip):

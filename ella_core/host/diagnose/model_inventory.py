@@ -78,7 +78,8 @@ def entry_of(name, path, describe, others_are_errors=True):
 def connector_text(path):
     header = read_header(path)
     found = check_connector(header)
-    return f"{precision([header])}, {describe(found.kind, found.config)}", found.config.text_dim
+    parts = [precision([header]), describe(found.kind, found.config), *found.facts.described()]
+    return ", ".join(parts), found.config.text_dim
 
 
 def encoder_text(path):
