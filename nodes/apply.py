@@ -21,7 +21,9 @@ class ELLAApplyConditioning(io.ComfyNode):
             search_aliases=["ella", "apply ella", "long prompt", "dense prompt", "prompt following", "t5"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="A Stable Diffusion 1.5 model, with LoRAs and other patches as you like."
+                    "model",
+                    tooltip="The checkpoint's model: Stable Diffusion 1.5 for the released connector, SDXL for one made "
+                    "for it. LoRAs and other patches as you like.",
                 ),
                 ELLA.Input("ella", tooltip="The connector from Load ELLA."),
                 io.Conditioning.Input("positive", tooltip="What you want to see, from ELLA Text Encode."),

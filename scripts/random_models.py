@@ -31,6 +31,24 @@ UNET = {
 }
 # For the demo: narrower, and without attention over 64 x 64 places, which alone would take minutes on a small CPU.
 QUICK_UNET = {"channel_mult": [1, 1], "transformer_depth": [0, 1], "transformer_depth_output": [0, 0, 1, 1]}
+# Segmind-Vega, the smallest that the host knows as SDXL, all of its levels as wide as the first.
+SDXL_UNET = {
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 1, 1],
+    "transformer_depth": [0, 0, 1, 1, 2, 2],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "transformer_depth_middle": -1,
+    "context_dim": 2048,
+    "num_heads": -1,
+    "num_head_channels": 64,
+    "use_linear_in_transformer": True,
+    "num_classes": "sequential",
+    "adm_in_channels": 2816,
+}
+# A ControlNet has a middle block always.
+SDXL_CONTROLNET = {key: value for key, value in SDXL_UNET.items() if key != "transformer_depth_output"} | {
+    "transformer_depth_middle": 2
+}
 VAE = {
     "double_z": True,
     "z_channels": 4,
@@ -79,12 +97,13 @@ def unet_weights(seed=1, dtype=torch.float16, prefix="", **config):
     return random_weights(unet, seed, prefix, dtype)
 
 
-def make_controlnet(path, seed=6, dtype=torch.float16):
-    """A ControlNet for that UNet; needs ComfyUI on sys.path."""
+def make_controlnet(path, seed=6, dtype=torch.float16, **sizes):
+    """A ControlNet for that UNet or one of other `sizes`; needs ComfyUI on sys.path."""
     import comfy.ops
     from comfy.cldm.cldm import ControlNet
 
     config = {key: value for key, value in UNET.items() if key not in ("out_channels", "transformer_depth_output")}
+    config |= sizes
     network = ControlNet(
         **config, hint_channels=3, operations=comfy.ops.disable_weight_init, device=torch.device("meta")
     )
@@ -107,6 +126,19 @@ def make_checkpoint(path, seed=1, dtype=torch.float16, **config):
         unet_weights(seed, dtype, "model.diffusion_model.", **config)
         | random_weights(vae, seed + 1, "first_stage_model.", dtype)
         | random_weights(clip, seed + 2, clip_prefix, dtype),
+        path,
+    )
+
+
+def make_sdxl_checkpoint(path, seed=1, dtype=torch.float16):
+    """A checkpoint shaped like the smallest SDXL, without text encoders, of which one alone has 32 layers."""
+    from comfy.ldm.models.autoencoder import AutoencoderKL
+
+    with torch.device("meta"):
+        vae = AutoencoderKL(ddconfig=VAE, embed_dim=4)
+    save(
+        unet_weights(seed, dtype, "model.diffusion_model.", **SDXL_UNET)
+        | random_weights(vae, seed + 1, "first_stage_model.", dtype),
         path,
     )
 

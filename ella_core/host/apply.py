@@ -9,6 +9,7 @@ from .conditioning import TEXT_STATES, TOKENS, AppliedTokens
 from .connector_model import check_connector, check_language_model, check_text_dim, connector_name
 from .following_tensor import FollowingTensor
 from .negpip import reads_in_pairs
+from .pooled import pooled_output
 from .recipe import TokenSource
 from .sampler_patch import patch_model, remember_tokens
 from .token_counts import tell_two_calls
@@ -30,11 +31,13 @@ def apply_ella(model, ella, positive, negative=None, clip_positive=None, clip_ne
     if negative is not None:
         check_text_states(negative, "negative", ella)
     in_pairs = reads_in_pairs(model.model_options)
-    positive = apply_to_conditioning(positive, ella, connector_key, clip_positive, in_pairs)
+    check_clip_width(clip_positive, "clip_positive", ella)
+    check_clip_width(clip_negative, "clip_negative", ella)
+    positive = apply_to_conditioning(model, positive, "positive", ella, connector_key, clip_positive, in_pairs)
     remember_tokens(model, positive)
     if negative is None:
         return model, positive, clip_negative
-    negative = apply_to_conditioning(negative, ella, connector_key, clip_negative, in_pairs)
+    negative = apply_to_conditioning(model, negative, "negative", ella, connector_key, clip_negative, in_pairs)
     remember_tokens(model, negative)
     tell_two_calls(positive, negative, clip_positive is not None, clip_negative is not None)
     return model, positive, negative
@@ -67,8 +70,19 @@ def pooled_width(options):
     return None if pooled is None else pooled.shape[-1]
 
 
-def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=None, in_pairs=False):
-    """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep.
+def check_clip_width(conditioning, input_name, ella):
+    """Raises ELLAError unless every entry holds CLIP tokens as wide as the connector's."""
+    width = ella.model.config.width
+    for tokens, _ in conditioning or ():
+        if tokens.shape[-1] != width:
+            raise ELLAError(
+                f"{input_name} of Apply ELLA is {tokens.shape[-1]} wide, and the model attends to tokens of width "
+                f"{width}; wire a CLIP Text Encode with the checkpoint's own CLIP."
+            )
+
+
+def apply_to_conditioning(model, conditioning, input_name, ella, connector_key, clip_conditioning, in_pairs):
+    """CONDITIONING of text states -> CONDITIONING of tokens that follow the timestep, for the input of that name.
 
     `ella` is the connector's ModelPatcher, `connector_key` its name on the patched model. The tokens of
     `clip_conditioning` are appended after the connector's. Raises ELLAError where the numbers of entries don't match.
@@ -78,11 +92,12 @@ def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=N
         text_states = (states,) if len(states) == 1 else tuple(without_padding(image) for image in states.split(1))
         images = max(len(text_states), 1 if clip_tokens is None else len(clip_tokens))
         tokens = comfy.utils.repeat_to_batch_size(middle_tokens(ella, text_states), images)  # (N, Q, W)
-        tokens = tokens.repeat_interleave(2, dim=1) if in_pairs else tokens
         text_states = tuple(text_states[image % len(text_states)] for image in range(images))
-        source = TokenSource(text_states, connector_key, tokens, in_pairs)
+        paired = tokens.repeat_interleave(2, dim=1) if in_pairs else tokens
+        source = TokenSource(text_states, connector_key, paired, in_pairs)
+        pooled = pooled_output(model, ella, source, tokens, clip_options, input_name)
         # A copy, because nodes may change it in place.
-        tokens = FollowingTensor(tokens.clone(), source)
+        tokens = FollowingTensor(paired.clone(), source)
         conds = (
             {key: cond for key, cond in options["model_conds"].items() if key != TEXT_STATES}
             if "model_conds" in options
@@ -90,10 +105,8 @@ def apply_to_conditioning(conditioning, ella, connector_key, clip_conditioning=N
         )
         conds[TOKENS] = AppliedTokens(torch.zeros(images, 1), source)
         merged = clip_options | options | {"model_conds": clip_options.get("model_conds", {}) | conds}
-        if clip_tokens is None:
-            merged["pooled_output"] = torch.zeros(images, tokens.shape[-1])
-        else:
-            merged["pooled_output"] = clip_options.get("pooled_output")
+        merged["pooled_output"] = pooled
+        if clip_tokens is not None:
             clip_tokens = comfy.utils.repeat_to_batch_size(clip_tokens, images).to(tokens.device, tokens.dtype)
             tokens = torch.cat([tokens, clip_tokens], dim=1)
         entries.append([tokens, merged])

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import torch
 
 from ..errors import ELLAError
-from .recipe import remade
+from .recipe import PooledSource, remade
 
 CURRENT = ContextVar("ella_evaluation", default=None)
 RUN = ContextVar("ella_run", default=(None, None))  # the model that this thread samples, and its RunTokens
@@ -68,8 +68,8 @@ class Evaluation:
         return remade(recipe, lambda source: self.tokens(source, timestep), self.made.setdefault(timestep, {}))
 
     def tokens(self, source, timestep):
-        """Tokens (N, Q, W) of a TokenSource at a timestep."""
-        if source.in_pairs != self.in_pairs:
+        """Tokens (N, Q, W) of a TokenSource, or pooled vectors (N, P) of a PooledSource, at a timestep."""
+        if not isinstance(source, PooledSource) and source.in_pairs != self.in_pairs:
             raise ELLAError(
                 f"NegPip is {'on' if self.in_pairs else 'not on'} the model that samples, and "
                 f"{'' if source.in_pairs else 'not '}on the one that Apply ELLA was given; put CLIP NegPip before "
@@ -78,7 +78,8 @@ class Evaluation:
         ella = self.run.patcher(source.connector_key, self.model)
         if ella is None:
             raise ELLAError(OUTSIDE)
-        rows = [self.run.at(states, timestep, ella, source.tokens) for states in source.text_states]
+        read = self.run.pooled_at if isinstance(source, PooledSource) else self.run.at
+        rows = [read(states, timestep, ella, source.tokens) for states in source.text_states]
         tokens = rows[0] if len(rows) == 1 else torch.cat(rows)
         return tokens.repeat_interleave(2, dim=1) if source.in_pairs else tokens
 

@@ -17,7 +17,8 @@ class TokenSource(Recipe):
 
     `text_states` is a tuple of text states (1, T, text_dim), one for each of the N images, and `connector_key` the name
     of their connector on the patched model. `tokens` (N, Q, W) are those of a middle timestep. Where `in_pairs`, each
-    token stands there twice, as NegPip wants it.
+    token stands there twice, as NegPip wants it. `pooled` is the PooledSource of the same entry, None where the
+    connector makes no pooled vector for the model.
     """
 
     def __init__(self, text_states, connector_key, tokens, in_pairs=False):
@@ -25,9 +26,14 @@ class TokenSource(Recipe):
         self.connector_key = connector_key
         self.tokens = tokens
         self.in_pairs = in_pairs
+        self.pooled = None
 
     def __deepcopy__(self, memo):
         return self  # nothing changes it, and by its identity a run knows what it has computed
+
+
+class PooledSource(TokenSource):
+    """The pooled vectors (N, 1280) that the connector makes of those tokens for SDXL, in `tokens` the middle ones."""
 
 
 class Operation(Recipe):

@@ -24,6 +24,7 @@ class RunTokens:
         self.number = next(numbers)
         self.patchers = {}  # of connectors, by connector_key and the model that carries them
         self.tokens = {}
+        self.pooled = {}
         self.read = []
         self.timed = {}
 
@@ -47,6 +48,14 @@ class RunTokens:
             self.compute(text_states, self.timesteps if timestep in self.timesteps else [timestep], ella, like)
             tokens = self.tokens[key]
         return tokens
+
+    def pooled_at(self, text_states, timestep, ella, like):
+        """Pooled vector (1, P) of the tokens that `at` gives."""
+        tokens = self.at(text_states, timestep, ella, like)
+        key = id(tokens)  # which are kept as long as the run
+        if key not in self.pooled:
+            self.pooled[key] = ella.model.pooled(tokens.to(ella.load_device, self.dtype)).to(like)
+        return self.pooled[key]
 
     def compute(self, text_states, timesteps, ella, like):
         connector, device = ella.model, ella.load_device

@@ -7,6 +7,7 @@ the run beforehand. What a run computes goes with it.
 
 from functools import partial
 
+import comfy.model_base
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, copy_nested_dicts
 
 from ..errors import ELLAError
@@ -15,6 +16,7 @@ from .connector_model import compute_dtype, connector_name
 from .evaluation import RUN, Evaluation
 from .following_tensor import FollowingTensor, check
 from .negpip import reads_in_pairs
+from .pooled import check_pool
 from .run_tokens import RunTokens
 from .settled_conditions import settle_tokens
 from .timesteps import schedule_of, timesteps_of
@@ -26,6 +28,11 @@ def check_model(model, ella):
     """Raises ELLAError unless the MODEL is a UNet whose cross-attention is as wide as the connector's tokens."""
     width = ella.model.config.width
     name = type(model.model).__name__
+    if isinstance(model.model, comfy.model_base.SDXLRefiner):
+        raise ELLAError(
+            f"The model is SDXL's refiner, and {connector_name(ella)} makes tokens for a model that draws from the "
+            "first step; wire the base model to Apply ELLA, and give the refiner CLIP prompts of its own."
+        )
     context_dim = context_dim_of(model)
     if context_dim is None:
         raise ELLAError(
@@ -35,8 +42,10 @@ def check_model(model, ella):
     if context_dim != width:
         raise ELLAError(
             f"The model ({name}) attends to tokens of width {context_dim} and {connector_name(ella)} makes tokens of "
-            f"width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5)."
+            f"width {width}; use a checkpoint of the family it was trained for (768 is Stable Diffusion 1.5, 2048 is "
+            "SDXL)."
         )
+    check_pool(model, ella)
 
 
 def context_dim_of(model):
@@ -118,11 +127,12 @@ def evaluation_timesteps(run, model, sigmas):
 
 
 def entry_at(entry, evaluation):
-    """A condition as it is in an evaluation; the entry itself stays as it was."""
-    context = entry["model_conds"].get("c_crossattn")
-    if context is None or not isinstance(context.cond, FollowingTensor):
-        return entry
-    check(context.cond, evaluation.run)
-    conds = entry["model_conds"] | {"c_crossattn": context._copy_with(evaluation.context(context.cond.recipe))}
-    conds.pop(TOKENS, None)
-    return entry | {"model_conds": conds}
+    """A condition as it is in an evaluation, its context and for SDXL its y; the entry itself stays as it was."""
+    conds = entry["model_conds"]
+    following = {name: cond for name, cond in conds.items() if isinstance(getattr(cond, "cond", None), FollowingTensor)}
+    for name, cond in following.items():
+        check(cond.cond, evaluation.run)
+        conds = conds | {name: cond._copy_with(evaluation.context(cond.cond.recipe))}
+    if "c_crossattn" in following:
+        conds.pop(TOKENS, None)
+    return entry | {"model_conds": conds} if following else entry

@@ -5,6 +5,7 @@ import torch
 from ..errors import ELLAError
 from .conditioning import TOKENS
 from .following_tensor import LOST, FollowingTensor
+from .pooled import settle_pooled
 
 
 def settle_tokens(entry, made):
@@ -14,8 +15,11 @@ def settle_tokens(entry, made):
     lose what a FollowingTensor knows, and images or frames may be picked out. Raises ELLAError for a condition of Apply
     ELLA whose tokens are neither found nor all zero.
     """
-    conds = entry["model_conds"]
-    context, mark = conds.get("c_crossattn"), conds.get(TOKENS)
+    conds, mark = entry["model_conds"], entry["model_conds"].get(TOKENS)
+    if mark is not None:
+        conds = settle_pooled(conds, mark.source.pooled)
+        entry = entry | {"model_conds": conds}
+    context = conds.get("c_crossattn")
     if context is None or isinstance(context.cond, FollowingTensor):
         return entry
     found = with_tokens(context.cond, made if mark is None else (mark.source, *made))

@@ -18,26 +18,42 @@ CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 CONNECTOR = "ella-sd1.5-tsc-t5xl.safetensors"
 TEXT_ENCODER = "models--google--flan-t5-xl--text_encoder_model.safetensors"
 CONTROLNET = "control_v11p_sd15_canny_fp16.safetensors"
-# Loader node -> model folder, and the small model that stands for the workflow's.
+SDXL_CHECKPOINT = "sd_xl_base_1.0.safetensors"
+SDXL_CONNECTOR = "ella-sdxl.safetensors"  # which nobody published, so there is nothing to offer
+# Loader node -> model folder, and the small model that stands for each of the workflows'.
 LOADERS = {
-    "CheckpointLoaderSimple": ("checkpoints", CHECKPOINT, "checkpoints/tiny.safetensors"),
-    "LoadELLA": ("ella", CONNECTOR, "ella/tiny.safetensors"),
-    "LoadELLATextEncoder": ("text_encoders", TEXT_ENCODER, "ella_encoder/tiny-t5/model.safetensors"),
-    "ControlNetLoader": ("controlnet", CONTROLNET, "controlnet/tiny.safetensors"),
+    "CheckpointLoaderSimple": (
+        "checkpoints",
+        {CHECKPOINT: "checkpoints/tiny.safetensors", SDXL_CHECKPOINT: "checkpoints/tiny-sdxl.safetensors"},
+    ),
+    "LoadELLA": ("ella", {CONNECTOR: "ella/tiny.safetensors", SDXL_CONNECTOR: "ella/tiny-sdxl.safetensors"}),
+    "LoadELLATextEncoder": ("text_encoders", {TEXT_ENCODER: "ella_encoder/tiny-t5/model.safetensors"}),
+    "ControlNetLoader": ("controlnet", {CONTROLNET: "controlnet/tiny.safetensors"}),
 }
 ALWAYS = {"CheckpointLoaderSimple", "LoadELLA", "LoadELLATextEncoder"}
 
 
 @pytest.fixture(scope="module")
-def named_models(model_files, random_models):
+def named_models(host, model_files, random_models):
     """The small models under the names that the workflows ask for."""
     random_models.make_controlnet(str(model_files / "controlnet/tiny.safetensors"), dtype=torch.float32)
-    paths = []
-    for folder, name, small in LOADERS.values():
-        path = model_files / folder / name
-        path.parent.mkdir(exist_ok=True)
-        shutil.copyfile(model_files / small, path)
-        paths.append(path)
+    random_models.make_sdxl_checkpoint(str(model_files / "checkpoints/tiny-sdxl.safetensors"))
+    random_models.make_connector(
+        str(model_files / "ella/tiny-sdxl.safetensors"),
+        host.core("connectors.tsc"),
+        width=2048,
+        depth=1,
+        time_dim=64,
+        text_dim=32,
+        pooled_dim=1280,
+    )
+    paths = [model_files / "checkpoints/tiny-sdxl.safetensors", model_files / "ella/tiny-sdxl.safetensors"]
+    for folder, names in LOADERS.values():
+        for name, small in names.items():
+            path = model_files / folder / name
+            path.parent.mkdir(exist_ok=True)
+            shutil.copyfile(model_files / small, path)
+            paths.append(path)
     yield
     for path in paths:
         path.unlink()
@@ -69,9 +85,13 @@ def test_loaders_offer_the_model_they_name(workflow):
     kinds = [node["type"] for node in loaders]
     assert ALWAYS <= set(kinds) and len(kinds) == len(set(kinds))
     for node in loaders:
-        folder, name, _ = LOADERS[node["type"]]
+        folder, names = LOADERS[node["type"]]
+        (name,) = node["widgets_values"]
+        assert name in names
+        if name == SDXL_CONNECTOR:
+            assert "models" not in node["properties"]
+            continue
         (model,) = node["properties"]["models"]
-        assert node["widgets_values"] == [name]
         assert set(model) == {"name", "url", "directory"}
         assert (model["name"], model["directory"]) == (name, folder)
         # The frontend offers a download only from addresses that begin so.
