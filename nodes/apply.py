@@ -22,8 +22,8 @@ class ELLAApplyConditioning(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="The checkpoint's model: Stable Diffusion 1.5 for the released connector, SDXL for one made "
-                    "for it. LoRAs and other patches as you like.",
+                    tooltip="The checkpoint's model: Stable Diffusion 1.5 for the released connector, SDXL for one "
+                    "made for it. LoRAs and other patches as you like.",
                 ),
                 ELLA.Input("ella", tooltip="The connector from Load ELLA."),
                 io.Conditioning.Input("positive", tooltip="What you want to see, from ELLA Text Encode."),
