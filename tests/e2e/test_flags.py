@@ -27,6 +27,7 @@ def expected(server, workflow):
     return latent(server, workflow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", FLAGS + MEMORY_FLAGS)
 def test_the_picture_is_the_same(server_with, workflow, expected, flag):
     gpu = torch.cuda.is_available()

@@ -75,6 +75,7 @@ def live_tensors():
     return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_fifty_runs_with_changing_prompts_keep_no_tensor(host, model, ella, t5):
     def run(index):
         states = host.run("ELLAT5TextEncode", clip=t5, text=f"fox number {index}", max_length=0)[0]

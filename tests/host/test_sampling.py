@@ -10,14 +10,11 @@ import torch
 from sampling import LATENT, assert_exact, brute_force, ksample, record_context, relative, tagged
 
 SAMPLERS = ("euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "uni_pc", "lcm")
+# One even in timesteps, one that is not and starts in the middle, and one that ends far from the smallest sigma.
+SCHEDULES = (("normal", 1.0), ("karras", 0.5), ("sgm_uniform", 1.0))
 RUNS = sorted(
     {("euler", scheduler, denoise) for scheduler in comfy.samplers.SCHEDULER_NAMES for denoise in (1.0, 0.5)}
-    | {
-        (s, scheduler, denoise)
-        for s in SAMPLERS
-        for scheduler in ("normal", "karras", "sgm_uniform")
-        for denoise in (1.0, 0.5)
-    }
+    | {(sampler, *schedule) for sampler in SAMPLERS for schedule in SCHEDULES}
 )
 
 
