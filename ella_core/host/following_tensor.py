@@ -11,8 +11,9 @@ from ..errors import ELLAError
 from .evaluation import current_evaluation, sentence_outside
 from .recipe import Operation, each, middle_values
 
-# By these a network uses its context. What they give is the network's own and follows nothing.
-NETWORK = frozenset("linear conv1d conv2d scaled_dot_product_attention layer_norm group_norm rms_norm".split())
+# By these a network uses its context. What they give is the network's own and follows nothing. Keys and values may be
+# computed before, so a linear layer alone does not tell of a network that is sampled without Apply ELLA.
+NETWORK = frozenset("scaled_dot_product_attention baddbmm bmm einsum conv1d conv2d layer_norm group_norm".split())
 # What they tell of a tensor is the same at every timestep, as are its attributes beside these.
 VALUES = frozenset("T mT H mH real imag data".split())
 SHAPE = frozenset(
@@ -83,7 +84,7 @@ def call(func, args, kwargs):
     recipes = each((args, kwargs), lambda item: item.recipe if isinstance(item, FollowingTensor) else item)
     args_now, kwargs_now = each((args, kwargs), lambda item: values_in(evaluation, item))
     result = func(*args_now, **kwargs_now)
-    if name in NETWORK or name.startswith("rand"):
+    if name in NETWORK or (name == "linear" and evaluation) or name.startswith("rand"):
         return result
     if in_place:
         if isinstance(args[0], FollowingTensor):

@@ -156,6 +156,25 @@ def test_beside_the_context_of_the_evaluation(host, chained, tokens_at):
         assert relative(found, torch.cat(expected, dim=1)) < CONTEXT
 
 
+def test_keys_computed_before(host, chained, tokens_at):
+    """Some nodes apply the UNet's own to_k to a conditioning when they are queued."""
+    patched, first, held = chained
+    keys, seen = to_k_of(patched)(held[0][0]), []
+
+    def patch(q, k, v, options):
+        seen.append((float(patched.model.model_sampling.timestep(options["sigmas"])), values(keys.repeat(2, 1, 1))))
+        return q, k, v
+
+    keeping = patched.clone()
+    keeping.set_model_attn2_patch(patch)
+    ksample(host, keeping, first, first, steps=2, cfg=1.0)
+    weight = to_k_of(patched).weight.double()
+    assert len({timestep for timestep, _ in seen}) == 2
+    for timestep, found in seen:
+        expected = torch.nn.functional.linear(tokens_at("second", timestep), weight)
+        assert relative(found, expected.expand_as(found)) < CONTEXT
+
+
 def test_in_inference_mode(host, model, ella, text_states, tokens_at):
     """The executor queues and samples in it."""
     with torch.inference_mode():
