@@ -39,6 +39,8 @@ TORCH_DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
 }
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor; where both are there, the first counts
 TIMES = (0, 500, 999)
