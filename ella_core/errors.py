@@ -7,6 +7,8 @@ import os
 import re
 
 LONGEST_QUOTE = 64
+PLAIN = re.compile(r"[\w.+-]+")
+REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")  # a name on Hugging Face, "google/flan-t5-xl", which is no path
 
 
 class ELLAError(ValueError):
@@ -36,14 +38,14 @@ def quoted(found, longest=LONGEST_QUOTE):
         end = longest // 3
         text = text[: longest - 3 - end] + "..." + text[-end:]
     text = "".join(letter if letter.isprintable() else " " for letter in text)
-    if not isinstance(found, str) or re.fullmatch(r"[\w.+-]+", text):
+    if not isinstance(found, str) or PLAIN.fullmatch(text) or REPOSITORY.fullmatch(text):
         return text
     return '"' + text.replace('"', "'").replace("`", "'") + '"'
 
 
 def without_folders(text):
     last = max(text.rfind("/"), text.rfind("\\"))
-    return text if last < 0 else ".../" + text[last + 1 :]
+    return text if last < 0 or REPOSITORY.fullmatch(text) else ".../" + text[last + 1 :]
 
 
 def file_name(path):
