@@ -5,7 +5,7 @@ import os
 import folder_paths
 
 from ..errors import ELLAError
-from ..language_models.encoder_files import EXTENSIONS, config_prefixes, prefixes_of
+from ..language_models.encoder_files import ENCODER_EXTENSIONS, EXTENSIONS, config_prefixes, prefixes_of
 from ..released import CONNECTOR, REPOSITORY, TEXT_ENCODER, TEXT_ENCODER_FOLDER
 from .folder_listing import walk_files
 
@@ -15,16 +15,16 @@ ENCODERS = ("ella_encoder", TEXT_ENCODER.folder)
 
 def register_model_folders():
     """Adds the folders `ella` and `ella_encoder` to the host's, after those of extra_model_paths.yaml."""
-    for name in (CONNECTORS, ENCODERS[0]):
+    for name, extensions in ((CONNECTORS, EXTENSIONS), (ENCODERS[0], ENCODER_EXTENSIONS)):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
         paths, _ = folder_paths.folder_names_and_paths[name]
         # A folder of no stated extensions lists every file, and one from extra_model_paths.yaml states none.
-        folder_paths.folder_names_and_paths[name] = (paths, set(EXTENSIONS))
+        folder_paths.folder_names_and_paths[name] = (paths, set(extensions))
 
 
 def connector_names():
     """File names for a connector, relative to the model folder."""
-    return sorted(file_paths(CONNECTORS))
+    return sorted(file_paths(CONNECTORS, EXTENSIONS))
 
 
 def connector_path(name):
@@ -40,7 +40,7 @@ def connector_path(name):
 
 
 def encoder_paths():
-    """Text encoders by name: .safetensors files, folders with a config.json, and prefixes that downloads share.
+    """Text encoders by name: model files, folders with a config.json, and prefixes that downloads share.
 
     The path of a link to nothing is None.
     """
@@ -51,18 +51,18 @@ def encoder_paths():
                 for prefix in prefixes_of(files):
                     path = os.path.normpath(os.path.join(folder, prefix.rstrip("_")))
                     found.setdefault(name_in(root, path), path)
-        for name, path in file_paths(folder_name).items():
+        for name, path in file_paths(folder_name, ENCODER_EXTENSIONS).items():
             found.setdefault(name, path)
     return found
 
 
-def file_paths(folder_name):
-    """Model files of a model folder by name; the path of a link to nothing is None."""
+def file_paths(folder_name, extensions):
+    """Files of a model folder with one of these extensions by name; the path of a link to nothing is None."""
     found = {}
     for root in folder_paths.get_folder_paths(folder_name):
         for folder, files in walk_files(root):
             for file in files:
-                if os.path.splitext(file)[1].lower() in EXTENSIONS:
+                if os.path.splitext(file)[1].lower() in extensions:
                     path = os.path.join(folder, file)
                     found.setdefault(os.path.relpath(path, root), path if os.path.isfile(path) else None)
     return found
@@ -94,7 +94,7 @@ def encoder_path(name):
 def is_encoder(path):
     """Whether a model file, a folder with a config.json, or a prefix of files is there."""
     if os.path.isfile(path):
-        return path.lower().endswith(EXTENSIONS)
+        return path.lower().endswith(ENCODER_EXTENSIONS)
     if os.path.isdir(path):
         return bool(config_prefixes(path))
     folder, prefix = os.path.split(path)

@@ -18,6 +18,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 EXTENSIONS = (".safetensors", ".sft")
+ENCODER_EXTENSIONS = (*EXTENSIONS, ".gguf")
 SAMPLES, SAMPLE_SIZE = 64, 4096  # of a weights file's values, evenly spread, in bytes
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 # Names that also end in "_config.json" after a browser prefixed them with the folder's name.
@@ -90,7 +91,7 @@ def find_encoder_files(path):
     """
     path = os.fspath(path)
     if os.path.isfile(path):
-        if not path.lower().endswith(EXTENSIONS):
+        if not path.lower().endswith(ENCODER_EXTENSIONS):
             raise ELLAError(
                 f"{file_name(path)} is not a .safetensors file; choose the language model's model.safetensors "
                 "or its folder."

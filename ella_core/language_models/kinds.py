@@ -6,17 +6,23 @@ from ..json_file import read_json
 from ..safetensors_file import read_header
 from .auto_model import AutoTextModel
 from .encoder_files import find_encoder_files
+from .gguf_model import GGUFModel
+from .quantised_file import is_gguf
 from .t5 import T5
 from .text_encoder import TextEncoder
 
 
 def inspect_text_encoder(path):
-    """The LanguageModel at `path`, without reading a weight: a Hugging Face folder, or one .safetensors file of a T5.
+    """The LanguageModel at `path`, without reading a weight.
+
+    It is a Hugging Face folder, one .safetensors file of a T5, or one .gguf file.
 
     Raises ELLAError for files that are missing, damaged or of other names or shapes, and OtherModelError for a sound
     model that is none for text.
     """
     files = find_encoder_files(path)
+    if is_gguf(path):
+        return GGUFModel(path, files)
     headers = [read_header(weights) for weights in files.weights]
     config = {} if files.config is None else read_json(files.config)
     kind = T5 if files.config is None or config.get("model_type") == "t5" else AutoTextModel

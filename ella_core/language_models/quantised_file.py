@@ -18,11 +18,11 @@ FLOAT8 = ("F8_E4M3", "F8_E5M2")
 # Where the factor of a float8 weight stands, and marks that say nothing a reader needs.
 SCALES = (".scale_weight", ".weight_scale")
 MARKS = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
-READABLE = (*FLOAT8, "F16", "BF16", "F32")
+READABLE = (*FLOAT8, "F16", "BF16", "F32", "I64", "I32")  # the integers number positions
 
 
 def is_gguf(path):
-    return os.fspath(path).lower().endswith(GGUF)
+    return os.fspath(path).lower().endswith(GGUF) and os.path.isfile(path)
 
 
 def is_float8(headers):

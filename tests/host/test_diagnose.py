@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 REPO = Path(__file__).resolve().parents[2]
+VISION = {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 2}  # the config of a model for pictures
 SECRET = "jane-doe"
 BAD_FILES = {
     "empty.safetensors": (b"", "0 bytes, empty.safetensors is empty"),
@@ -159,7 +160,7 @@ def test_bad_folders_of_a_text_encoder(host, folders, model_files):
     cases = {
         "config is no JSON": lambda folder: (folder / "config.json").write_text("{"),
         "config is a list": lambda folder: (folder / "config.json").write_text("[]"),
-        "another model": lambda folder: (folder / "config.json").write_text(json.dumps({"model_type": "bert"})),
+        "another model": lambda folder: (folder / "config.json").write_text(json.dumps(VISION)),
         "another size": lambda folder: (folder / "config.json").write_text(
             json.dumps({"model_type": "t5", "d_model": 7})
         ),
@@ -174,7 +175,7 @@ def test_bad_folders_of_a_text_encoder(host, folders, model_files):
     for name in cases:
         (line,) = [line for line in lines if line.startswith(name + ": ")]
         assert "a T5 encoder with text states" not in line
-    assert any("is a bert model by its config.json" in line for line in lines)
+    assert any("a vit model without a word embedding" in line for line in lines)
     assert any("config.json with d_model 7 and weights with 32" in line for line in lines)
     assert_private(page)
 
@@ -182,9 +183,9 @@ def test_bad_folders_of_a_text_encoder(host, folders, model_files):
 def test_other_people_s_text_encoders_are_no_errors(host, folders, model_files, random_models):
     clip = {"text_model.encoder.layers.0.self_attn.q_proj.weight": torch.zeros(4, 4)}
     save_file(clip, folders["text_encoders"] / "clip_l.safetensors")
-    config = folders["text_encoders"] / "bert"
+    config = folders["text_encoders"] / "vit"
     config.mkdir()
-    (config / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (config / "config.json").write_text(json.dumps(VISION))
     save_file(clip, config / "model.safetensors")
     (config / "tokenizer.json").write_text("{}")
     shutil.copytree(model_files / "ella_encoder/tiny-t5", folders["text_encoders"] / "t5")
@@ -194,7 +195,7 @@ def test_other_people_s_text_encoders_are_no_errors(host, folders, model_files, 
     lines = section(page, "Text encoders, for Load ELLA Text Encoder")
     assert len(lines) == 2, lines
     assert lines[0].startswith("t5: ") and "width 32" in lines[0]
-    assert lines[1].startswith("for other models: bert (") and "by its config.json" in lines[1]
+    assert lines[1].startswith("for other models: ") and "vit (" in lines[1]
     assert "clip_l.safetensors (" in lines[1] and "a CLIP text encoder" in lines[1] and "expected" not in lines[1]
     assert section(page, "Which text encoder fits which connector") == ["wide.safetensors: none that is here"]
     assert any(line.startswith("No text encoder for the connector: ") for line in section(page, "To do"))

@@ -85,10 +85,10 @@ def connector_text(path):
 def encoder_text(path):
     found = inspect_text_encoder(path)
     tokenizer = os.path.basename(found.files.tokenizer) if found.files.tokenizer else "ComfyUI's"
+    stored = precision(found.headers) or "GGUF"
     kind = "T5 encoder" if found.architecture == "t5" else f"{quoted(found.architecture)} model"
     return (
-        f"{precision(found.headers)}, a {kind} with text states of width {found.text_dim}; {found.depth} blocks, "
-        f"tokenizer: {tokenizer}"
+        f"{stored}, a {kind} with text states of width {found.text_dim}; {found.depth} blocks, tokenizer: {tokenizer}"
     ), found.text_dim
 
 

@@ -1,12 +1,16 @@
 """Float8 and GGUF files read back, against their formats' own definitions."""
 
+import json
+import shutil
+
 import gguf
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from t5_tokenizer import write_tokenizer
 from tiny_language_models import make_language_model
 
-from ella_core import load_text_encoder
+from ella_core import ELLAError, load_text_encoder
 from ella_core.language_models.quantised_file import gguf_weights
 
 TEXT = "a red fox beside a blue teapot"
@@ -64,3 +68,56 @@ def test_gguf_gives_each_weight_its_name_and_order(llama, tmp_path, kind):
     step = {"F16": 2**-11, "Q8_0": 1 / 127, "Q4_1": 1 / 15}[kind]
     for key, weight in full.items():
         assert (found[key] - weight).abs().max() <= step * 2 * weight.abs().max(), key
+
+
+@pytest.fixture
+def golden_folder(data, tmp_path):
+    folder = tmp_path / "t5"
+    shutil.copytree(data / "t5_overflow", folder, ignore=shutil.ignore_patterns("expected.safetensors"))
+    write_tokenizer(folder / "tokenizer.json")
+    return folder
+
+
+def write_t5(folder, path, kind):
+    """The T5 of a folder as a GGUF file, with llama.cpp's names and keys; what can't be quantised stays float32."""
+    weights = load_file(folder / "model.safetensors")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5ENCODER, 8)
+    config = json.loads((folder / "config.json").read_text())
+    writer = gguf.GGUFWriter(path, "t5encoder")
+    writer.add_embedding_length(config["d_model"])
+    writer.add_feed_forward_length(config["d_ff"])
+    writer.add_block_count(config["num_layers"])
+    writer.add_head_count(config["num_heads"])
+    writer.add_key_length(config["d_kv"])
+    writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
+    writer.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
+    for key, weight in weights.items():
+        if key.startswith(("shared.", "encoder.")) and "embed_tokens" not in key:
+            fits = weight.ndim == 2 and weight.shape[1] % 32 == 0
+            stored = gguf.GGMLQuantizationType[kind if fits else "F32"]
+            name = names.get_name(key.removesuffix(".weight")) + ".weight"
+            writer.add_tensor(name, gguf.quantize(weight.float().numpy(), stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("kind, least", [("F16", 1 - 1e-6), ("Q8_0", 0.99), ("Q4_1", 0.5)])
+def test_a_t5_as_gguf_reads_as_the_float16_one(golden_folder, tmp_path, kind, least):
+    write_t5(golden_folder, tmp_path / "t5.gguf", kind)
+    tokenizer = str(golden_folder / "tokenizer.json")
+    full = load_text_encoder(golden_folder)
+    encoder = load_text_encoder(tmp_path / "t5.gguf", tokenizer=tokenizer)
+    assert (encoder.architecture, encoder.dtype, encoder.text_dim) == ("t5", torch.float16, full.text_dim)
+    found, expected = encoder.encode(TEXT), full.encode(TEXT)
+    assert similarity(found, expected) > least
+    assert torch.equal(found, expected) is (kind == "F16")
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\x00\x00\x00" + b"\xff" * 64, b"<html>"])
+def test_a_damaged_gguf_is_one_sentence(tmp_path, content):
+    (tmp_path / "t5.gguf").write_bytes(content)
+    with pytest.raises(ELLAError) as refusal:
+        load_text_encoder(tmp_path / "t5.gguf")
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) <= 400

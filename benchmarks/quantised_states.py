@@ -1,0 +1,71 @@
+"""Cosine of the text states of rounded weights to those of float16 ones, for each format of quantised files.
+
+    python benchmarks/quantised_states.py [--depth 24]
+
+The weights are rounded as the format stores them and read back, and the encoder computes in float16 as always: a T5 of
+FLAN-T5-XL's sizes with random weights. The formats are those that the package gguf
+can write; it reads the K-quants too, which only llama.cpp writes.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import gguf
+import torch
+from transformers import T5Config, T5EncoderModel
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
+from ella_core.language_models.t5_attention import attention_name  # noqa: E402
+
+FORMATS = ("bfloat16", "float8_e4m3fn", "float8_e4m3fn scaled", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+LENGTH = 40
+
+
+def rounded(weight, name):
+    """A matrix (rows, columns) as it is read back from a file of this format, in float16."""
+    if name == "bfloat16":
+        return weight.to(torch.bfloat16).half()
+    if name.startswith("float8"):
+        factor = weight.float().abs().max() / 448 if name.endswith("scaled") else torch.ones(())
+        return ((weight.float() / factor).to(torch.float8_e4m3fn).float() * factor).half()
+    kind = gguf.GGMLQuantizationType[name]
+    return torch.from_numpy(gguf.dequantize(gguf.quantize(weight.float().numpy(), kind), kind)).half()
+
+
+def states_of(model, ids):
+    with torch.inference_mode():
+        return model(input_ids=ids).last_hidden_state.double().flatten()
+
+
+def cosines(model, ids):
+    """{format: cosine of the text states}; the model's matrices are put back after each."""
+    full = states_of(model, ids)
+    matrices = {
+        key: weight for key, weight in model.named_parameters() if weight.ndim == 2 and weight.shape[1] % 32 == 0
+    }
+    kept = {key: weight.detach().clone() for key, weight in matrices.items()}
+    found = {}
+    for name in FORMATS:
+        for key, weight in matrices.items():
+            weight.data.copy_(rounded(kept[key], name))
+        found[name] = torch.nn.functional.cosine_similarity(states_of(model, ids), full, dim=0).item()
+        print(f"{name:22} {found[name]:.6f}", flush=True)
+    return found
+
+
+def random_xl(depth):
+    """A T5 of FLAN-T5-XL's sizes, initialised as transformers does."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 2048, "d_ff": 5120, "d_kv": 64, "num_heads": 32, "num_layers": depth, "vocab_size": 32128}
+    config = T5Config(**sizes, feed_forward_proj="gated-gelu", attn_implementation=attention_name())
+    return T5EncoderModel(config).half().eval()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--depth", type=int, default=24, help="blocks of the large encoder")
+    options = parser.parse_args()
+    torch.manual_seed(1)
+    cosines(random_xl(options.depth), torch.randint(3, 32000, (1, LENGTH)))
