@@ -20,6 +20,7 @@ SHIPPED = {
     "CHANGELOG.md",
     "LICENSE",
     "README.md",
+    "README.zh.md",
     "__init__.py",
     "ella_core",
     "locales",
