@@ -1,5 +1,5 @@
 from ..ella_core.host.clip import prompt_pieces
-from ..ella_core.prompts.token_report import token_report
+from ..ella_core.prompts.token_report import report_of_parts
 from .schema import io, max_length_input
 from .shown_text import shown_text
 
@@ -26,7 +26,7 @@ class ELLATokenReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, text, max_length) -> io.NodeOutput:
-        whole, read = (
+        wholes, reads = (
             prompt_pieces(clip, text, length, "ELLA Token Report", spell_unreadable=True) for length in (0, max_length)
         )
-        return shown_text(cls, token_report(whole, read))
+        return shown_text(cls, report_of_parts(wholes, reads))

@@ -29,7 +29,12 @@ def map_attention(clip, ella, text, max_length, steps, blocks, heads):
         )
     chosen_blocks = read_index_list(blocks, config.depth, "blocks")
     chosen_heads = read_index_list(heads, config.num_heads, "heads")
-    pieces = prompt_pieces(clip, text, max_length, "ELLA Attention Map")
+    pieces, *more = prompt_pieces(clip, text, max_length, "ELLA Attention Map")
+    if more:
+        raise ELLAError(
+            f"The prompt of ELLA Attention Map has {len(more) + 1} parts with BREAK between them, and one part is "
+            "mapped at a time; take BREAK out, or map each part on its own."
+        )
     states = clip.encode_from_tokens(clip.tokenize(text, max_length=max_length))  # (1, T, text_dim)
     check_text_dim(ella, states.shape[-1], f"ELLA Attention Map got text states of width {states.shape[-1]}")
     comfy.model_management.load_models_gpu([ella])

@@ -16,6 +16,7 @@ from ..errors import ELLAError
 from ..language_models.encoder_files import find_encoder_files
 from ..language_models.kinds import inspect_text_encoder, open_text_encoder
 from ..prompts.finite_states import check_finite
+from ..prompts.prompt_parts import prompt_parts
 from .clip_tokenizer import NAME, OTHER_NODE, ELLATokenizer
 from .conditioning import text_states_mark
 from .weights_on_demand import WeightsOnDemand
@@ -60,6 +61,12 @@ class WeightedEncoder(torch.nn.Module, comfy.sd1_clip.ClipTokenWeightEncoder):
             f"This text encode node runs a CLIP in its own way, for which ELLA's text encoder is not made; {OTHER_NODE}"
         )
 
+    def generate(self, *args, **kwargs):
+        raise ELLAError(
+            "A node that writes text got ELLA's text encoder, which only reads; wire a Load CLIP with a language "
+            "model that writes to it."
+        )
+
     def load_sd(self, sd):
         raise ELLAError("Weights can't be loaded into ELLA's text encoder; choose the file in Load ELLA Text Encoder.")
 
@@ -78,10 +85,12 @@ class ELLATextEncoderModel(comfy.sd1_clip.SD1ClipModel):
 
     def encode_token_weights(self, token_weight_pairs):
         check_length(token_weight_pairs)
-        sections = token_weight_pairs[NAME]
-        states, pooled = super().encode_token_weights(token_weight_pairs)
-        check_finite(states, [piece for section in sections for piece in self.encoder_pieces(section)])
-        return states, pooled, text_states_mark(self.facts)
+        parts = []
+        for section in token_weight_pairs[NAME]:  # each part of a prompt as if it were alone, then joined
+            states, pooled = super().encode_token_weights({NAME: [section]})
+            check_finite(states, self.encoder_pieces(section))
+            parts.append(states)
+        return torch.cat(parts, dim=1), pooled, text_states_mark(self.facts)
 
 
 def facts_of(encoder):
@@ -199,10 +208,11 @@ def read_prompt(clip, text, max_length=0):
 
 
 def prompt_pieces(clip, text, max_length, node, spell_unreadable=False):
-    """Prompt -> its token ids as a list of Piece, with its weights; `node` as in `check_clip`.
+    """Prompt -> the token ids of each of its parts as a list of Piece, with weights; `node` as in `check_clip`.
 
     With `spell_unreadable` a token that stands for characters which the vocabulary lacks has those as its text.
     """
     check_clip(clip, node)
-    (section,) = clip.tokenize(text, max_length=max_length)[NAME]
-    return clip.tokenizer.pieces(section, text, spell_unreadable)
+    sections = clip.tokenize(text, max_length=max_length)[NAME]
+    parts = prompt_parts(text)
+    return [clip.tokenizer.pieces(section, part, spell_unreadable) for section, part in zip(sections, parts)]

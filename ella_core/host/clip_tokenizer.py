@@ -7,6 +7,7 @@ import comfy.sd1_clip
 from ..errors import ELLAError
 from ..language_models.text_encoder import fit_length
 from ..prompts.misplaced_words import check_words
+from ..prompts.prompt_parts import prompt_parts
 from ..prompts.prompt_words import SPACE, Piece
 from ..prompts.unreadable import unreadable_runs
 
@@ -134,14 +135,16 @@ class ELLATokenizer(comfy.sd1_clip.SD1Tokenizer):
         return getattr(self, NAME)
 
     def tokenize_with_weights(self, text, return_word_ids=False, max_length=0, **kwargs):
-        """Prompt -> PromptTokens; `max_length` 0 is the flexible length."""
+        """Prompt -> PromptTokens, a section for each part; `max_length` is of each, 0 the flexible length."""
         if not isinstance(text, str):
             raise ELLAError(
                 f"This text encode node gives ELLA's text encoder a {type(text).__name__} where a prompt is expected; "
                 f"{OTHER_NODE}"
             )
         check_words(text)
-        tokens = PromptTokens(super().tokenize_with_weights(text, return_word_ids, **kwargs))
+        read = super().tokenize_with_weights
+        parts = [read(part, return_word_ids, **kwargs)[NAME] for part in prompt_parts(text)]
+        tokens = PromptTokens({NAME: sum(parts, [])})
         if max_length > 0:
             padding = (self.added.padding, 1.0, 0)[: 3 if return_word_ids else 2]
             tokens[NAME] = [fit_length(section, max_length, self.added, padding) for section in tokens[NAME]]

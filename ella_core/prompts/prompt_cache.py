@@ -20,7 +20,7 @@ from ..finite import is_finite
 
 # Counts up whenever the text encoder's arithmetic or the files change. transformers' version is no part of a key,
 # because the arithmetic is pinned for all of them (language_models/t5_attention.py).
-FORMAT = "2"
+FORMAT = "3"
 DIGEST = "sha256"
 ENDING = ".safetensors"
 PART, SAVING = ".part", ".tmp"  # how the name of an unfinished file ends here, and how it starts in safetensors

@@ -3,6 +3,15 @@
 from .prompt_words import body_of, words_of
 
 
+def report_of_parts(wholes, reads):
+    """`token_report` of each part of a prompt, under its number where there are several."""
+    reports = [token_report(whole, read) for whole, read in zip(wholes, reads)]
+    if len(reports) == 1:
+        return reports[0]
+    headed = [f"Part {number} of {len(reports)}\n{report}" for number, report in enumerate(reports, 1)]
+    return "\n\n".join([f"{sum(map(len, reads))} tokens in {len(reads)} parts, read apart and joined.", *headed])
+
+
 def token_report(whole, read):
     """Pieces of a prompt at its full length, and the pieces that are read of it -> the report, several lines.
 
