@@ -33,6 +33,7 @@ def models(tmp_path_factory):
     encoder = folder / "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors"
     encoder.parent.mkdir()
     shutil.copy(REPO / "tests/data/t5_overflow/model.safetensors", encoder)
+    shutil.copy(encoder, encoder.parent / "qwen3.5_2b_bf16.safetensors")  # a name to choose; nothing is written with it
     return folder
 
 
