@@ -70,7 +70,7 @@ WIRINGS = {
     "ELLAAttentionMap": {
         "nodes": [
             ("LoadELLATextEncoder", 0, 0, 300, None, None, {}),
-            ("LoadELLA", 0, 170, 300, None, None, {}),
+            ("LoadELLA", 0, 220, 300, None, None, {}),
             ("ELLAAttentionMap", 360, 0, 340, 350, None, {"text": WEIGHTED}),
             ("PreviewImage", 760, 0, 600, 350, None, {}),
         ],
@@ -87,9 +87,9 @@ WIRINGS = {
         "nodes": [
             ("LoadELLA", 0, 0, 300, None, None, {}),
             ("LoadELLATextEncoder", 0, 130, 300, None, None, {}),
-            ("CheckpointLoaderSimple", 0, 290, 300, None, None, {}),
-            ("ELLADiagnose", 360, 0, 320, 400, None, {}),
-            ("PreviewAny", 740, 0, 560, 400, None, {}),
+            ("CheckpointLoaderSimple", 0, 345, 300, None, None, {}),
+            ("ELLADiagnose", 360, 0, 320, 445, None, {}),
+            ("PreviewAny", 740, 0, 560, 445, None, {}),
         ],
         "wires": [(0, "ELLA", 3, "ella"), (1, "CLIP", 3, "clip"), (2, "MODEL", 3, "model"), (3, "page", 4, "source")],
     },
