@@ -101,3 +101,30 @@ def test_the_token_report_stands_on_its_node(page, screenshot):
     text = shown.inner_text()
     assert "red | 1.3 |" in text and "<unk> | 1 |" in text
     screenshot()
+
+
+def test_the_number_of_tokens_stands_on_ella_text_encode(page, screenshot):
+    """And the words that max_length cut, on a node that is no output."""
+    load(page, {"nodes": [], "links": [], "groups": [], "version": 0.4})
+    page.evaluate(
+        """() => {
+            const [clip, encode, seen] = ['LoadELLATextEncoder', 'ELLAT5TextEncode', 'PreviewAny'].map(type => {
+                const node = window.LiteGraph.createNode(type);
+                window.app.graph.add(node);
+                return node;
+            });
+            encode.pos = [420, 40];
+            encode.size = [420, 320];
+            seen.pos = [900, 40];
+            clip.connect(0, encode, 0);
+            encode.connect(0, seen, 0);
+            const set = (name, value) => encode.widgets.find(widget => widget.name === name).value = value;
+            set('text', 'a red fox in a <b>green</b> coat\\nBREAK\\ntwo hens');
+            set('max_length', 6);
+        }"""
+    )
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    shown = page.get_by_text("12 tokens in 2 parts (6 + 6)")
+    shown.wait_for(timeout=180000)
+    assert "max_length 6 cut" in shown.inner_text() and "<b>green</b> coat" in shown.inner_text()
+    screenshot()
