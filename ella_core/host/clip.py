@@ -12,9 +12,10 @@ import comfy.text_encoders
 import torch
 
 from ..connectors.facts import TextEncoderFacts
-from ..errors import ELLAError
+from ..errors import ELLAError, file_name
 from ..language_models.encoder_files import find_encoder_files
 from ..language_models.kinds import inspect_text_encoder, open_text_encoder
+from ..language_models.quantised_file import rounding
 from ..prompts.finite_states import check_finite
 from ..prompts.prompt_parts import prompt_parts
 from .clip_tokenizer import NAME, OTHER_NODE, ELLATokenizer
@@ -161,7 +162,14 @@ def new_clip(path, precision="auto", device="default"):
     host_tokenizer = os.path.join(os.path.dirname(comfy.text_encoders.__path__[0]), "text_encoders", "t5_tokenizer")
     cpu = torch.device("cpu")
     runs_on = cpu if device == "cpu" else comfy.model_management.text_encoder_device()
-    dtype = dtype_for(precision, inspect_text_encoder(path), runs_on)
+    language_model = inspect_text_encoder(path)
+    dtype = dtype_for(precision, language_model, runs_on)
+    rounded = rounding(language_model.formats)
+    if rounded:
+        logging.warning(
+            f"{file_name(path)} is quantised: {rounded}. Connectors were trained with the full language model, so "
+            "pictures differ from its."
+        )
     encoder = open_text_encoder(path, host_tokenizer, dtype)
     tokenizer = ELLATokenizer(encoder)
     target = SimpleNamespace(

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import torch
 
 from ..errors import ELLAError
-from .recipe import PooledSource, remade
+from .recipe import PooledSource, TokenSource, remade
 
 CURRENT = ContextVar("ella_evaluation", default=None)
 RUN = ContextVar("ella_run", default=(None, None))  # the model that this thread samples, and its RunTokens
@@ -65,7 +65,12 @@ class Evaluation:
         return self.at(recipe, self.timesteps[0])
 
     def at(self, recipe, timestep):
-        return remade(recipe, lambda source: self.tokens(source, timestep), self.made.setdefault(timestep, {}))
+        made = self.made.setdefault(timestep, {})
+        if isinstance(recipe, TokenSource):  # nothing was done to most contexts, and this comes at every evaluation
+            if recipe not in made:
+                made[recipe] = self.tokens(recipe, timestep)
+            return made[recipe]
+        return remade(recipe, lambda source: self.tokens(source, timestep), made)
 
     def tokens(self, source, timestep):
         """Tokens (N, Q, W) of a TokenSource, or pooled vectors (N, P) of a PooledSource, at a timestep."""

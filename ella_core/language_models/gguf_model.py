@@ -43,6 +43,10 @@ class GGUFModel(LanguageModel):
         self.trained_dtype = torch.float16 if self.architecture == "t5" else None
 
     @property
+    def formats(self):
+        return self.types
+
+    @property
     def in_folder(self):
         folder, name = os.path.split(self.path)
         return (folder,), LOCAL | {"gguf_file": name}

@@ -21,6 +21,22 @@ MARKS = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
 READABLE = (*FLOAT8, "F16", "BF16", "F32", "I64", "I32")  # the integers number positions
 
 
+# Cosine of the text states to those of the float16 model, by what the weights were rounded to, of a FLAN-T5-XL of
+# random weights (benchmarks/quantised_states.py). That of K-quants is not measured.
+COSINES = {"F8_E4M3": 0.969, "Q8_0": 0.9995, "Q5_1": 0.978, "Q5_0": 0.971, "Q4_1": 0.915, "Q4_0": 0.898}
+UNROUNDED = ("F32", "F16", "BF16")
+
+
+def rounding(formats):
+    """What is to be said of weights in these formats, "Q4_1 (cosine 0.915 ...)", or "" where none was rounded."""
+    rounded = sorted({name for name in formats if name not in UNROUNDED and not name.startswith("I")})
+    known = [COSINES[name] for name in rounded if name in COSINES]
+    if not rounded:
+        return ""
+    cosine = f"cosine {min(known)} to the full model's on random weights" if known else "how near was not measured"
+    return f"{', '.join(rounded)} ({cosine})"
+
+
 def is_gguf(path):
     return os.fspath(path).lower().endswith(GGUF) and os.path.isfile(path)
 

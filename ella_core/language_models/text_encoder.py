@@ -47,6 +47,11 @@ class LanguageModel(ABC):
         self.depth = depth
         self.sizes = sizes
 
+    @property
+    def formats(self):
+        """What the files' weights are stored as, "F16", "Q4_1" and so on."""
+        return sorted({dtype for header in self.headers for dtype in header.dtypes.values()})
+
     @abstractmethod
     def load_tokenizer(self, fallback=None):
         """(tokenizer, AddedTokens); `fallback` is where a tokenizer lies for files that come without one."""

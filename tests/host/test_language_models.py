@@ -3,9 +3,11 @@
 import csv
 import io
 import logging
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sampling import PROMPT, assert_exact, ksample, record_context, relative
 from tiny_language_models import make_language_model
 
@@ -171,3 +173,18 @@ def test_a_connector_for_another_language_model(host, plain_core, model, llama_s
         sentence = f"read by a {found} model, and stating.safetensors was trained with .*google/gemma-2-2b"
         with pytest.raises(ValueError, match=sentence):
             host.run("ELLAApplyConditioning", model=model, ella=ella, positive=conditioning)
+
+
+def test_quantised_weights_are_told_once_a_load(host, model_files, caplog):
+    """A T5 in float8: read, with the measured cosine; a second loader of the same file says nothing more."""
+    folder = model_files / "ella_encoder/float8-t5"
+    shutil.copytree(model_files / "ella_encoder/tiny-t5", folder)
+    weights = load_file(folder / "model.safetensors")
+    small = {key: one.to(torch.float8_e4m3fn) if key.endswith("wi_0.weight") else one for key, one in weights.items()}
+    save_file(small, folder / "model.safetensors")
+    with caplog.at_level(logging.WARNING):
+        clips = [host.run("LoadELLATextEncoder", text_encoder_name=folder.name)[0] for _ in range(2)]
+    said = [record.message for record in caplog.records if "quantised" in record.message]
+    assert len(said) == 1 and "F8_E4M3 (cosine 0.969" in said[0]
+    assert states(host, clips[0], PROMPT).isfinite().all()
+    shutil.rmtree(folder)

@@ -85,7 +85,7 @@ def connector_text(path):
 def encoder_text(path):
     found = inspect_text_encoder(path)
     tokenizer = os.path.basename(found.files.tokenizer) if found.files.tokenizer else "ComfyUI's"
-    stored = precision(found.headers) or "GGUF"
+    stored = " and ".join(found.formats)
     kind = "T5 encoder" if found.architecture == "t5" else f"{quoted(found.architecture)} model"
     return (
         f"{stored}, a {kind} with text states of width {found.text_dim}; {found.depth} blocks, tokenizer: {tokenizer}"

@@ -11,7 +11,7 @@ from t5_tokenizer import write_tokenizer
 from tiny_language_models import make_language_model
 
 from ella_core import ELLAError, load_text_encoder
-from ella_core.language_models.quantised_file import gguf_weights
+from ella_core.language_models.quantised_file import gguf_weights, rounding
 
 TEXT = "a red fox beside a blue teapot"
 KEY = "layers.1.mlp.up_proj.weight"
@@ -121,3 +121,9 @@ def test_a_damaged_gguf_is_one_sentence(tmp_path, content):
     with pytest.raises(ELLAError) as refusal:
         load_text_encoder(tmp_path / "t5.gguf")
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) <= 400
+
+
+def test_what_is_said_of_rounded_weights():
+    assert rounding(["F16", "F32", "I64"]) == ""
+    assert rounding(["F32", "Q4_1", "Q8_0"]) == "Q4_1, Q8_0 (cosine 0.915 to the full model's on random weights)"
+    assert rounding(["F32", "Q4_K"]) == "Q4_K (how near was not measured)"
