@@ -10,7 +10,7 @@ from .quantised_file import gguf_weights, import_gguf
 from .t5_attention import attention_name
 from .t5_file import TIED_EMBEDDING
 from .text_encoder import AddedTokens, LanguageModel
-from .tokenizer_file import END, PAD, load_tokenizer
+from .tokenizer_file import END, PAD, PROBE, load_tokenizer
 
 ARCHITECTURES = {"t5": "t5", "t5encoder": "t5", "llama": "llama"}  # GGUF's words and transformers'
 
@@ -62,7 +62,8 @@ class GGUFModel(LanguageModel):
         with one_sentence(name), quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(*where, **options)
             added = AddedTokens(end=(END,), padding=PAD) if self.architecture == "t5" else AddedTokens.of(tokenizer)
-        check_tokenizer(name, tokenizer, self.rows)
+            ids = tokenizer(PROBE)["input_ids"]
+        check_tokenizer(name, tokenizer, self.rows, ids)
         return tokenizer, added
 
     def skeleton(self, dtype):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from safetensors.torch import save_file
-from sampling import CONTEXT, LATENT, ksample, latent, relative
+from sampling import CONTEXT, LATENT, PROMPT, ksample, latent, relative
+from tiny_language_models import make_language_model
 
 POOLED, SIZES_END = 1280, 2816
 QUERIES = 6
@@ -411,3 +412,50 @@ def test_the_refiner(host, connectors, text_states):
     fails(
         host, "is SDXL's refiner", model=refiner, ella=connectors["pool"][0], positive=text_states[0]
     )  # fmt: skip
+
+
+KINDS = {
+    "mlp": ("mlp", {}),
+    "resampler": ("resampler", {"depth": 1}),
+    "deeper resampler": ("resampler", {"depth": 2}),
+    "adaln-zero": ("adaln-zero", {"depth": 1, "time_dim": 64, "time_channels": 32}),
+    "tsc": ("tsc", {"depth": 1, "time_dim": 64, "time_channels": 32}),
+}
+
+
+@pytest.fixture(scope="module")
+def states_of_families(host, model_files, text_states):
+    """CONDITIONINGs, positive and negative, that a T5, an encoder and a decoder read."""
+    found = {"t5": text_states}
+    for family in ("bert", "llama"):
+        folder = model_files / f"ella_encoder/sdxl-{family}"
+        make_language_model(folder, family)
+        clip = host.run("LoadELLATextEncoder", text_encoder_name=folder.name)[0]
+        found[family] = [
+            host.run("ELLAT5TextEncode", clip=clip, text=text, max_length=0)[0] for text in (PROMPT, "blurry")
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_connector_with_every_kind_of_language_model(
+    host, plain_core, random_models, model_files, sdxl, states_of_families, name
+):
+    kind, sizes = KINDS[name]
+    path = model_files / "ella/sdxl-kind.safetensors"
+    if kind != "mlp":
+        sizes = sizes | {"num_heads": 8, "num_queries": QUERIES}
+    connector = plain_core.new_connector(kind, width=2048, text_dim=32, device="meta", **sizes)
+    connector.load_state_dict(random_models.random_weights(connector, seed=5, dtype=torch.float32), assign=True)
+    plain_core.save_connector(connector, path, base="sdxl")
+    ella, oracle = host.run("LoadELLA", ella_name=path.name)[0], plain_core.load_connector(path).double()
+    for states in states_of_families.values():
+        applied = apply(host, sdxl, ella, states)
+        recorded, seen = record(applied[0])
+        ksample(host, recorded, *applied[1:], steps=2)
+        assert len(seen) == 4
+        for timestep, context, _ in seen:
+            tokens = [oracle(one[0][0].double(), torch.tensor([timestep])) for one in states]
+            fitting = [one for one in tokens if one.shape == context.shape]
+            assert min(relative(context, one) for one in fitting) < CONTEXT
+    path.unlink()
