@@ -1,6 +1,8 @@
 """One load of a text encoder in a process of its own, and prompts through it; prints seconds and bytes as JSON.
 
-python benchmarks/load_text_encoder.py ours|transformers FOLDER
+    python benchmarks/load_text_encoder.py ours|transformers FOLDER [DTYPE]
+
+FOLDER may be a single file for ours. DTYPE is what ours computes in (float16), unless given what it takes by itself.
 """
 
 import json
@@ -20,11 +22,11 @@ def memory(field):
     return int(line.split()[1]) * 1024
 
 
-def load_ours(folder):
+def load_ours(folder, dtype=None):
     sys.path.insert(0, str(REPO))
     from ella_core.language_models.kinds import load_text_encoder
 
-    return load_text_encoder(folder).model
+    return load_text_encoder(folder, dtype=dtype and getattr(torch, dtype)).model
 
 
 def load_transformers(folder):
@@ -34,13 +36,13 @@ def load_transformers(folder):
     return T5EncoderModel.from_pretrained(folder, dtype=torch.float16)
 
 
-def main(which, folder):
+def main(which, folder, *dtype):
     # Imports, which both need, are not what is measured.
     from transformers import PreTrainedTokenizerFast, T5EncoderModel  # noqa: F401
 
     before = memory("VmRSS")
     started = time.perf_counter()
-    model = {"ours": load_ours, "transformers": load_transformers}[which](folder)
+    model = {"ours": load_ours, "transformers": load_transformers}[which](folder, *dtype)
     seconds = time.perf_counter() - started
     loaded = memory("VmHWM") - before
     token_ids = torch.arange(100, 228)[None]  # (1, 128)

@@ -3,8 +3,8 @@
     python benchmarks/quantised_states.py [--depth 24]
 
 The weights are rounded as the format stores them and read back, and the encoder computes in float16 as always: a T5 of
-FLAN-T5-XL's sizes with random weights. The formats are those that the package gguf
-can write; it reads the K-quants too, which only llama.cpp writes.
+FLAN-T5-XL's sizes with random weights. The package gguf writes the plain formats of GGUF. The K-quants, which it only
+reads, are rounded here on their grid to the nearest; llama.cpp searches for scales that fit better.
 """
 
 import argparse
@@ -19,7 +19,8 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 from ella_core.language_models.t5_attention import attention_name  # noqa: E402
 
-FORMATS = ("bfloat16", "float8_e4m3fn", "float8_e4m3fn scaled", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+FORMATS = ("bfloat16", "float8_e4m3fn", "float8_e4m3fn scaled", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1")
+FORMATS += ("Q4_0",)
 LENGTH = 40
 
 
@@ -30,8 +31,28 @@ def rounded(weight, name):
     if name.startswith("float8"):
         factor = weight.float().abs().max() / 448 if name.endswith("scaled") else torch.ones(())
         return ((weight.float() / factor).to(torch.float8_e4m3fn).float() * factor).half()
+    if name.endswith("_K"):
+        return on_k_grid(weight.float(), int(name[1])).reshape(weight.shape).half()
     kind = gguf.GGMLQuantizationType[name]
     return torch.from_numpy(gguf.dequantize(gguf.quantize(weight.float().numpy(), kind), kind)).half()
+
+
+def on_k_grid(weight, bits):
+    """Values of a K-quant: 256 numbers share float16 scales, and parts of them small whole multiples of those."""
+    if bits == 6:  # parts of 16, from -32 to 31 times a scale of 8 bits
+        parts = weight.reshape(-1, 16, 16)
+        scales = parts.abs().amax(dim=-1, keepdim=True) / 31
+        shared = (scales.amax(dim=1, keepdim=True) / 127).half().float().clamp_min(1e-8)
+        step = shared * (scales / shared).round()
+        return step * (parts / step.clamp_min(1e-12)).round().clamp(-32, 31)
+    parts = weight.reshape(-1, 8, 32)  # parts of 32, from a least value on; scale and least value of 6 bits each
+    least = -parts.amin(dim=-1, keepdim=True).clamp_max(0)
+    scales = (parts.amax(dim=-1, keepdim=True) + least) / (2**bits - 1)
+    shared, shared_least = (
+        (one.amax(dim=1, keepdim=True) / 63).half().float().clamp_min(1e-8) for one in (scales, least)
+    )
+    step, least = shared * (scales / shared).round(), shared_least * (least / shared_least).round()
+    return step * ((parts + least) / step.clamp_min(1e-12)).round().clamp(0, 2**bits - 1) - least
 
 
 def states_of(model, ids):
