@@ -22,8 +22,9 @@ READABLE = (*FLOAT8, "F16", "BF16", "F32", "I64", "I32")  # the integers number 
 
 
 # Cosine of the text states to those of the float16 model, by what the weights were rounded to, of a FLAN-T5-XL of
-# random weights (benchmarks/quantised_states.py). That of K-quants is not measured.
-COSINES = {"F8_E4M3": 0.969, "Q8_0": 0.9995, "Q5_1": 0.978, "Q5_0": 0.971, "Q4_1": 0.915, "Q4_0": 0.898}
+# random weights (benchmarks/quantised_states.py).
+COSINES = {"F8_E4M3": 0.969, "Q8_0": 0.9995, "Q6_K": 0.994, "Q5_K": 0.977, "Q5_1": 0.978, "Q5_0": 0.971}
+COSINES |= {"Q4_K": 0.914, "Q4_1": 0.915, "Q4_0": 0.898}
 UNROUNDED = ("F32", "F16", "BF16")
 
 

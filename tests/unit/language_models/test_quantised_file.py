@@ -126,4 +126,4 @@ def test_a_damaged_gguf_is_one_sentence(tmp_path, content):
 def test_what_is_said_of_rounded_weights():
     assert rounding(["F16", "F32", "I64"]) == ""
     assert rounding(["F32", "Q4_1", "Q8_0"]) == "Q4_1, Q8_0 (cosine 0.915 to the full model's on random weights)"
-    assert rounding(["F32", "Q4_K"]) == "Q4_K (how near was not measured)"
+    assert rounding(["F32", "Q3_K"]) == "Q3_K (how near was not measured)"
