@@ -88,7 +88,7 @@ def test_a_converted_graph_becomes_a_picture(name, host, named_models, converted
 def as_kind(info):
     """(inputs, widgets, outputs, optional) of a node as the host describes it, as in a NodeKind."""
     described = {**info["input"]["required"], **info["input"].get("optional", {})}
-    order = [name for names in info["input_order"].values() for name in names]
+    order = [name for group, names in info["input_order"].items() if group != "hidden" for name in names]
     wires = {name: "COMBO" if isinstance(described[name][0], list) else described[name][0] for name in order}
     typed = [name for name in order if wires[name] in ("COMBO", "BOOLEAN", "STRING", "INT", "FLOAT")]
     return (
