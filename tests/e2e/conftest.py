@@ -33,7 +33,10 @@ def models(tmp_path_factory):
     encoder = folder / "text_encoders/models--google--flan-t5-xl--text_encoder_model.safetensors"
     encoder.parent.mkdir()
     shutil.copy(REPO / "tests/data/t5_overflow/model.safetensors", encoder)
-    shutil.copy(encoder, encoder.parent / "qwen3.5_2b_bf16.safetensors")  # a name to choose; nothing is written with it
+    # Names to choose; nothing is drawn or written with them.
+    shutil.copy(encoder, encoder.parent / "qwen3.5_2b_bf16.safetensors")
+    shutil.copy(folder / "ella/ella-sd1.5-tsc-t5xl.safetensors", folder / "ella/ella-sdxl.safetensors")
+    (folder / "checkpoints/sd_xl_base_1.0.safetensors").symlink_to("v1-5-pruned-emaonly-fp16.safetensors")
     return folder
 
 

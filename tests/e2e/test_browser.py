@@ -99,7 +99,7 @@ def test_the_token_report_stands_on_its_node(page, screenshot):
     shown = page.get_by_text("end token | </s> (1)")
     shown.wait_for(timeout=180000)
     text = shown.inner_text()
-    assert "red | 1.3 |" in text and "<unk> | 1 |" in text
+    assert "red | 1.3 |" in text and "\U0001f98a | 1 |" in text
     screenshot()
 
 
