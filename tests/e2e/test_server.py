@@ -45,4 +45,4 @@ def test_the_workflows_are_in_the_template_list(server):
 
 def test_the_models_folders_are_listed(server):
     assert {"ella", "ella_encoder"} <= set(server.get("/models"))
-    assert server.get("/models/ella") == ["ella-sd1.5-tsc-t5xl.safetensors"]
+    assert server.get("/models/ella") == ["ella-sd1.5-tsc-t5xl.safetensors", "ella-sdxl.safetensors"]
