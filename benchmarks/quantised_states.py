@@ -3,8 +3,10 @@
     python benchmarks/quantised_states.py [--depth 24]
 
 The weights are rounded as the format stores them and read back, and the encoder computes in float16 as always: a T5 of
-FLAN-T5-XL's sizes with random weights. The package gguf writes the plain formats of GGUF. The K-quants, which it only
-reads, are rounded here on their grid to the nearest; llama.cpp searches for scales that fit better.
+FLAN-T5-XL's sizes with random weights, and that of tests/data/t5_overflow, whose activations leave float16's range as
+those of FLAN-T5-XL do; its rows of 32 are too short for K-quants. The package gguf writes the plain formats of GGUF. The
+K-quants, which it only reads, are rounded here on their grid to the nearest; llama.cpp searches for scales that fit
+better.
 """
 
 import argparse
@@ -13,10 +15,12 @@ from pathlib import Path
 
 import gguf
 import torch
+from safetensors.torch import load_file
 from transformers import T5Config, T5EncoderModel
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
+from ella_core.language_models.kinds import inspect_text_encoder  # noqa: E402
 from ella_core.language_models.t5_attention import attention_name  # noqa: E402
 
 FORMATS = ("bfloat16", "float8_e4m3fn", "float8_e4m3fn scaled", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1")
@@ -68,7 +72,7 @@ def cosines(model, ids):
     }
     kept = {key: weight.detach().clone() for key, weight in matrices.items()}
     found = {}
-    for name in FORMATS:
+    for name in FORMATS if model.config.d_model % 256 == 0 else (one for one in FORMATS if not one.endswith("_K")):
         for key, weight in matrices.items():
             weight.data.copy_(rounded(kept[key], name))
         found[name] = torch.nn.functional.cosine_similarity(states_of(model, ids), full, dim=0).item()
@@ -84,9 +88,19 @@ def random_xl(depth):
     return T5EncoderModel(config).half().eval()
 
 
+def overflowing():
+    """The T5 of tests/data/t5_overflow and the token ids of its prompt."""
+    found = inspect_text_encoder(REPO / "tests/data/t5_overflow/model.safetensors")
+    model = found.with_weights(found.skeleton(torch.float16), torch.float16).eval()
+    return model, load_file(REPO / "tests/data/t5_overflow/expected.safetensors")["ids.prompt.flexible"][None]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--depth", type=int, default=24, help="blocks of the large encoder")
     options = parser.parse_args()
+    print("t5_overflow")
+    cosines(*overflowing())
+    print("random FLAN-T5-XL")
     torch.manual_seed(1)
     cosines(random_xl(options.depth), torch.randint(3, 32000, (1, LENGTH)))
