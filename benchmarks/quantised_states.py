@@ -4,7 +4,7 @@
 
 The weights are rounded as the format stores them and read back, and the encoder computes in float16 as always: a T5 of
 FLAN-T5-XL's sizes with random weights, and that of tests/data/t5_overflow, whose activations leave float16's range as
-those of FLAN-T5-XL do; its rows of 32 are too short for K-quants. The package gguf writes the plain formats of GGUF. The
+those of FLAN-T5-XL do; its rows of 32 are too short for K-quants. The package gguf writes GGUF's plain formats. The
 K-quants, which it only reads, are rounded here on their grid to the nearest; llama.cpp searches for scales that fit
 better.
 """
