@@ -71,6 +71,12 @@ def imports_of(path):
     return absolute, relative
 
 
+def absolute_names(path):
+    """The modules of a file's absolute `from ... import`, whole."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+
+
 def ids(path):
     return str(path.relative_to(REPO))
 
@@ -118,5 +124,22 @@ def test_evaluation_imports_one_script_of_ours_and_nobody_imports_it():
             line for line in path.read_text().splitlines() if line.startswith(("from scripts", "import scripts"))
         ]
         assert all(line.startswith("from scripts.comfyui_server import ") for line in scripts), path
-    ours = [path for folder in (*FOLDERS, "scripts", "benchmarks") for path in (REPO / folder).rglob("*.py")]
+    ours = [
+        path for folder in (*FOLDERS, "training", "scripts", "benchmarks") for path in (REPO / folder).rglob("*.py")
+    ]
     assert [path for path in ours if "evaluation" in imports_of(path)[0]] == []
+
+
+def test_training_knows_the_core_and_the_host_through_one_file_and_the_pack_knows_no_training():
+    for path in (REPO / "training").rglob("*.py"):
+        absolute, relative = imports_of(path)
+        assert all(parts[0] == "training" for parts in relative), path
+        assert not absolute & {"evaluation", "old_workflows", "small_world", "scripts"}, path
+        if path.name != "host_base.py":
+            assert not absolute & HOST, path
+            rooms = {room_of(name.split(".")) for name in absolute_names(path) if name.startswith("ella_core")}
+            assert rooms <= {"ella_core", "ella_core.connectors", "ella_core.language_models"}, path
+    ours = [
+        path for folder in (*FOLDERS, "evaluation", "scripts", "benchmarks") for path in (REPO / folder).rglob("*.py")
+    ]
+    assert [path for path in ours if "training" in imports_of(path)[0]] == []

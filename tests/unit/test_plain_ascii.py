@@ -3,7 +3,7 @@
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-FOLDERS = ("nodes", "ella_core", "old_workflows", "evaluation", "scripts", "tests", "benchmarks")
+FOLDERS = ("nodes", "ella_core", "old_workflows", "evaluation", "training", "scripts", "tests", "benchmarks")
 
 
 def test_python_files_are_plain_ascii():
