@@ -25,6 +25,12 @@ class Batch:
     def __len__(self):
         return len(self.latents)
 
+    def to(self, device):
+        """The same on a device."""
+        states = self.text_states
+        states = states.to(device) if isinstance(states, torch.Tensor) else [one.to(device) for one in states]
+        return Batch(self.latents.to(device), states, None if self.sizes is None else self.sizes.to(device))
+
 
 class DataSource(Protocol):
     """An endless supply of batches, whose position can be saved and taken up again exactly.

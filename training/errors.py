@@ -1,2 +1,5 @@
-class TrainingError(ValueError):
+from ella_core.errors import ELLAError
+
+
+class TrainingError(ELLAError):
     """An error whose message is one sentence: what was found, what was expected, what to do."""
