@@ -108,7 +108,7 @@ AT_LEAST = {
     "keep": 1,
     "log_every": 1,
     "validate_every": 0,
-    "validation_size": 1,
+    "validation_size": 10,
     "sample_every": 0,
 }
 
