@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
+
+from ella_core.connectors.connector_file import save_connector
 
 from .draws import draw
 from .errors import TrainingError
@@ -18,7 +21,7 @@ from .lora import add_lora
 from .loss import Conditioner, losses
 from .optimizer import learning_rate, new_average, new_optimizer
 from .options import check_options, micro_batches
-from .run_folder import RunFolder
+from .run_folder import START, RunFolder
 from .saved_state import read_state, write_state
 from .tensorboard import open_tensorboard
 
@@ -26,14 +29,26 @@ LOG = "log.jsonl"
 
 
 def train(
-    options, base, connector, data, out, *, validate=None, sample=None, facts=None, progress=True, accelerator=None
+    options,
+    base,
+    connector,
+    data,
+    out,
+    *,
+    validate=None,
+    sample=None,
+    facts=None,
+    command=None,
+    progress=True,
+    accelerator=None,
 ):
     """Trains a connector on a frozen base until `options.steps`, in the folder `out`; returns its RunFolder.
 
     A run that is in `out` already goes on from its newest save, if it was begun with the same. `connector` is trained
     in place; of a run that goes on, its weights are replaced by the saved ones. `data` is a DataSource, `base` a Base.
     `validate` and `sample` are called as f(connector, step, run) where options ask for it, with the moving average
-    where there is one. `facts` are further values of JSON that must be the same when a run goes on.
+    where there is one. `facts` are further values of JSON that must be the same when a run goes on,
+    `command` is what else is kept for --resume.
 
     Raises TrainingError, KeyboardInterrupt after a save.
     """
@@ -43,7 +58,9 @@ def train(
     check_fit(base, connector, data)
     micro, count = micro_batches(options, world_size)
     if accelerator.is_main_process:
-        RunFolder.begin(out, options, all_facts(base, connector, data, facts))
+        RunFolder.begin(out, options, all_facts(base, connector, data, facts), command)
+        if options.lora_rank and not (Path(out) / START).exists():
+            save_connector(connector, Path(out) / START)
     accelerator.wait_for_everyone()
     run = RunFolder(out)
 
@@ -58,6 +75,7 @@ def train(
         done, position = read_state(folder, connector, average, optimizer, accelerator.scaler, rank, world_size)
         data.load_state_dict(position)
     if accelerator.is_main_process:
+        run.tidy(options.keep)
         for name in (LOG, "validation.jsonl"):
             run.cut_lines(name, done)
     board = open_tensorboard(run, done) if options.tensorboard and accelerator.is_main_process else None

@@ -18,11 +18,13 @@ class Options:
     batch_size: int = 256
     # Pictures at a time on a device, 0 for as many as a step needs; lower it where memory is short.
     micro_batch_size: int = 8
+    # The rate after the warm-up.
     learning_rate: float = 1e-4
     # What follows the warm-up: the same rate to the end, or a cosine down to 0 at the last step.
     schedule: Literal["constant", "cosine"] = "constant"
     # Steps in which the rate rises from a tenth of itself.
     warmup_steps: int = 1000
+    # AdamW's decay of the weights.
     weight_decay: float = 0.01
     # The gradient's norm is cut to this, 0 for no cut.
     clip: float = 1.0
@@ -46,6 +48,7 @@ class Options:
     gradient_checkpointing: bool = False
     # Rank of a LoRA on the connector's linear layers, 0 to train all of its weights.
     lora_rank: int = 0
+    # Of new weights, noise, timesteps, dropping and the order of the data.
     seed: int = 1001
     # Steps from one save to the next; the last step and an interrupt save as well.
     save_every: int = 1000
@@ -59,6 +62,7 @@ class Options:
     validation_size: int = 256
     # Steps from one grid of pictures to the next, 0 for none.
     sample_every: int = 0
+    # Writes the log for TensorBoard as well.
     tensorboard: bool = True
 
     def asdict(self):

@@ -1,6 +1,6 @@
 """A run: the folder that a training writes and goes on from.
 
-run.json                    options and facts: what was asked, of which base, connector, text encoder and data
+run.json                    options, facts (base, connector, text encoder) and the command, for --resume
 saves/step-000001000/       a save, whole or not there at all; the newest ones are kept
     connector.safetensors       the weights, as docs/connector_format.md describes them
     connector_ema.safetensors   their moving average, where there is one
@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from .errors import TrainingError
 from .options import Options, check_resumed, refuse_differences
 
-RUN, SAVES, STEP, PART = "run.json", "saves", "step-", ".part"
+RUN, SAVES, STEP, PART, START = "run.json", "saves", "step-", ".part", "start.safetensors"
 CONNECTOR, CONNECTOR_EMA = "connector.safetensors", "connector_ema.safetensors"
 
 
@@ -51,16 +51,18 @@ class RunFolder:
             ) from None
 
     @classmethod
-    def begin(cls, path, options, facts):
+    def begin(cls, path, options, facts, command=None):
         """The run at `path`, new, or the one that is there if it was begun with the same, else TrainingError.
 
-        `facts` are values of JSON by name that must be the same for a run to go on. Options of a run that goes on may
-        differ where that changes nothing of what is learned; the new ones hold.
+        `facts` are values of JSON by name that must be the same for a run to go on; `command` is kept for --resume.
+        Options of a run that goes on may differ where that changes nothing of what is learned; the new ones hold.
         """
         path = Path(path)
         facts = json.loads(json.dumps(facts))
+        settings = {"options": options.asdict(), "facts": facts}
         if (path / RUN).exists():
             run = cls(path)
+            command = command or run.settings.get("command")
             check_resumed(run.options, options, run.path)
             known = run.settings["facts"]
             names = [name for name in facts | known if facts.get(name) != known.get(name)]
@@ -69,7 +71,7 @@ class RunFolder:
             raise TrainingError(f"{path} holds files but no {RUN}; give --out a new or an empty folder.")
         with telling_of_space(path):
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / RUN, json.dumps({"options": options.asdict(), "facts": facts}, indent=2))
+            write_whole(path / RUN, json.dumps(settings | ({"command": command} if command else {}), indent=2))
         return cls(path)
 
     @contextmanager
@@ -123,25 +125,41 @@ class RunFolder:
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
-        for old in list(self.saves().values())[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        self.drop_old(keep)
 
     def show(self, save):
         """Lets the connector files at the top of the run be those of a save."""
         for name in (CONNECTOR, CONNECTOR_EMA):
-            if (save / name).exists():
+            shown = self.path / name
+            # Renaming a file onto another name of itself does nothing, and would leave the part behind.
+            if (save / name).exists() and not (shown.exists() and shown.samefile(save / name)):
                 link = self.path / (name + PART)
                 link.unlink(missing_ok=True)
                 try:
                     os.link(save / name, link)
                 except OSError:  # a file system without links
                     shutil.copyfile(save / name, link)
-                os.replace(link, self.path / name)
+                os.replace(link, shown)
+
+    def tidy(self, keep):
+        """Ends what a kill in mid-save left undone; returns (step, folder) of the newest save, or (0, None)."""
+        step, folder = self.newest()
+        with telling_of_space(self.path, step):
+            self.drop_parts()
+            if folder is not None:
+                self.show(folder)
+        self.drop_old(keep)
+        return step, folder
+
+    def drop_old(self, keep):
+        for old in list(self.saves().values())[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
 
     def drop_parts(self):
-        """Removes what a kill in mid-save left."""
         for part in (self.path / SAVES).glob(f"*{PART}"):
             shutil.rmtree(part, ignore_errors=True)
+        for part in self.path.glob(f"*{PART}"):
+            part.unlink()
 
     # ---- lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ella_core.connectors.connector_file import save_connector
@@ -59,7 +60,7 @@ def read_state(folder, connector, average, optimizer, scaler, rank, world_size):
             average.n_averaged.fill_(state["averaged"])
         moments = unflatten_optimizer(load_file(folder / "optimizer.safetensors"), state["optimizer"])
         tensors = load_file(folder / "data.safetensors") if (folder / "data.safetensors").exists() else {}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TrainingError(
             f"{folder} is damaged ({type(error).__name__}); remove it, and the run goes on from the save before it."
         ) from None
