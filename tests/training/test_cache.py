@@ -18,6 +18,7 @@ from tiny_data import (
     REPO,
     cache,
     cache_command,
+    caption,
     draw,
     environment,
     make_checkpoint,
@@ -26,6 +27,7 @@ from tiny_data import (
 )
 
 from ella_core import load_text_encoder
+from ella_core.connectors.facts import TextEncoderFacts
 from training.cache_folder import CacheFolder
 from training.cached_inputs import CachedInputs, CacheReader
 from training.errors import TrainingError
@@ -96,14 +98,12 @@ def test_what_is_cached_is_what_the_host_and_the_text_encoder_give(models, whole
         for line in range(2):
             item = items.item(2 * place + line)
             assert torch.equal(item["latents"], latents), place
-            assert torch.equal(item["states"], encoder.encode(f"a red fox {number} reads a newspaper {line}", 16)[0])
+            assert torch.equal(item["states"], encoder.encode(caption(number, line), 16)[0])
         original = [64, 64, 0, 0, 64, 64] if place < 7 else [80, 160, 0, 8, 48, 80]
         assert item["sizes"].tolist() == original
     assert torch.equal(reader.empty_states, encoder.encode("", 16))
-    assert reader.facts == {
-        "architecture": "bert", "hidden_size": 32, "dtype": "float32", "layer": -1, "max_length": 16, "padding": True,
-        "attention_mask": True,
-    }  # fmt: skip
+    facts = TextEncoderFacts("bert", 32, "float32", max_length=16, padding=True)
+    assert TextEncoderFacts(**reader.facts) == facts
 
 
 def test_killed_while_caching_it_goes_on_where_it_was(models, data, whole, tmp_path):
@@ -137,8 +137,8 @@ def done_shard(out, chunk):
 
 def test_two_processes_write_one_cache(models, data, whole, tmp_path):
     command = cache_command(*models[:2], data, tmp_path / "cache")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    # What `accelerate launch` starts on several GPUs; on a CPU it would start one process.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     variables = environment() | {"ACCELERATE_USE_CPU": "true"}
     result = subprocess.run([*launch, *command[1:]], cwd=REPO, capture_output=True, text=True, env=variables)
     assert result.returncode == 0, result.stderr

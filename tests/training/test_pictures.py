@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import webdataset
 from PIL import Image
-from tiny_data import draw, make_folder
+from tiny_data import caption, draw, make_folder
 
 from training.errors import TrainingError
 from training.pictures import open_pictures, skipped_sentence
@@ -26,7 +26,7 @@ def test_a_folder(tmp_path):
     (tmp_path / "data/notes.txt").write_text("no picture has this name")
     pictures, skipped = open_pictures(tmp_path / "data")
     assert names(pictures) == ["00.png", "01.png", "02.png", "more \u2603/00.png"] and skipped == []
-    assert pictures[1].captions == ("a red fox 1 reads a newspaper 0", "a red fox 1 reads a newspaper 1")
+    assert pictures[1].captions == (caption(1, 0), caption(1, 1))
     assert pictures[3].size == (80, 40) and same_pixels(pictures[2], draw((64, 64), 2))
 
 

@@ -23,12 +23,18 @@ def draw(size, number):
     return image
 
 
+def caption(number, line):
+    """A text of words that the tiny language models know, another one for each picture and line."""
+    things = ("red fox", "blue teapot", "large yellow square")
+    return f"a {things[line]} above {'green ' * (number + 1)}triangles"
+
+
 def make_folder(folder, count=6, size=(64, 64), captions=1):
     """Pictures 00.png and so on, of one size, each with its captions in a .txt."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         draw(size, number).save(folder / f"{number:02}.png")
-        lines = [f"a red fox {number} reads a newspaper {line}" for line in range(captions)]
+        lines = [caption(number, line) for line in range(captions)]
         (folder / f"{number:02}.txt").write_text("\n".join(lines))
     return folder
 
