@@ -5,6 +5,7 @@
     chunk-<rank>-<k>.bin   LitData's chunk of shard k
     shards/<k>.index.json  LitData's index of that chunk
     shards/<k>.json        {"bucket": [512, 512], "captions": [1, 3], "skipped": [...]}; with it the shard is there
+    pictures.json          the facts of all shards in one file
     index.json             LitData's index of all chunks; with it the cache is complete
 
 An item is a picture with one of its captions: the latents are small beside the text states. Files but the chunks
@@ -32,7 +33,8 @@ from .errors import TrainingError
 os.environ.setdefault("LITDATA_DISABLE_VERSION_CHECK", "1")
 
 FORMAT = 1
-SETTINGS, EMPTY, SHARDS, INDEX = "cache.json", "empty.safetensors", "shards", "index.json"
+SETTINGS, EMPTY, SHARDS = "cache.json", "empty.safetensors", "shards"
+PICTURES, INDEX = "pictures.json", "index.json"
 GO_ON = "run `python -m training cache` again with the same options"
 
 
@@ -147,9 +149,20 @@ class CacheFolder:
             raise TrainingError("All pictures are corrupt, so there is nothing to train on; give --data sound ones.")
         chunks = [chunk for index in indexes for chunk in index["chunks"]]
         with on_disk(self.path):
+            write_whole(self.path / PICTURES, json.dumps(facts, ensure_ascii=False).encode())
             joined = {"chunks": chunks, "config": indexes[0]["config"], "updated_at": "0"}
             write_whole(self.path / INDEX, json.dumps(joined).encode())
         return facts
+
+    def all_shards(self):
+        """The facts of all shards of a complete cache."""
+        try:
+            return json.loads((self.path / PICTURES).read_bytes())
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{PICTURES} of the cache {quoted(str(self.path))} is missing or broken; delete {INDEX} there and "
+                f"{GO_ON}."
+            ) from error
 
     def chunks(self):
         """LitData's entries of all chunks, each checked to be there and whole; TrainingError names what isn't."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from itertools import accumulate
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,10 +30,10 @@ class CachedInputs:
         self.facts = self.folder.settings["text_encoder"]
         self.empty_states = self.folder.empty_states
         self.workers = workers
-        shards = [self.folder.shard(number) for number in range(self.folder.settings["shards"])]
+        shards = self.folder.all_shards()
         # Of each picture its number of captions and the first of its items.
-        self.counts = [count for shard in shards for count in shard["captions"]]
-        self.firsts = [0, *accumulate(self.counts)][:-1]
+        self.counts = np.concatenate([np.array(shard["captions"], dtype=np.int64) for shard in shards])
+        self.firsts = np.cumsum(self.counts) - self.counts
         self.order = Order(by_bucket(shards), seed)
         self._state = self.order.state_dict()
 
@@ -52,7 +52,8 @@ class CachedInputs:
         def plan(order):
             _, drawn = order.next_batches(batch_size, world_size)[rank]
             return [
-                self.firsts[picture] + order.caption(picture, turn, self.counts[picture]) for picture, turn in drawn
+                int(self.firsts[picture]) + order.caption(picture, turn, int(self.counts[picture]))
+                for picture, turn in drawn
             ]
 
         positions = Positions(self._order_from_here(), plan)
@@ -119,9 +120,10 @@ def by_bucket(shards):
     found, first = {}, 0
     for shard in shards:
         count = len(shard["captions"])
-        found.setdefault(tuple(shard["bucket"]), []).extend(range(first, first + count))
+        found.setdefault(tuple(shard["bucket"]), []).append(np.arange(first, first + count))
         first += count
-    return [found[bucket] for bucket in sorted(found) if found[bucket]]
+    joined = [np.concatenate(found[bucket]) for bucket in sorted(found)]
+    return [pictures for pictures in joined if len(pictures)]
 
 
 def make_batch(items):
@@ -136,16 +138,33 @@ def make_batch(items):
 
 
 def load(reader, positions, workers):
-    """What `reader` makes of each of the positions, by `workers` processes ahead of time."""
+    """What `reader` makes of each of the positions, by `workers` processes ahead of time; TrainingError as it is."""
     # A generator of its own, because the loader would else draw from the one that the training's noise comes from.
-    return DataLoader(
-        reader,
+    loader = DataLoader(
+        Told(reader),
         sampler=positions,
         batch_size=None,
         num_workers=workers,
         collate_fn=as_it_is,
         generator=torch.Generator().manual_seed(0),
     )
+    for found in loader:
+        if isinstance(found, TrainingError):
+            raise found
+        yield found
+
+
+class Told(Dataset):
+    """A reader whose TrainingError comes out as a value, because a DataLoader would wrap it in a trace."""
+
+    def __init__(self, reader):
+        self.reader = reader
+
+    def __getitem__(self, wanted):
+        try:
+            return self.reader[wanted]
+        except TrainingError as error:
+            return error
 
 
 def as_it_is(batch):

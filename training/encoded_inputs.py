@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 
 import torch
 from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ella_core.errors import quoted
 
 from .buckets import fit, nearest_bucket
 from .cached_inputs import load, make_batch
@@ -17,7 +21,8 @@ class EncodedInputs:
     """Batches of `pictures` (see `open_pictures`) by an Encoding, each in its bucket, in the order of `seed`.
 
     The same as CachedInputs gives for a cache of these pictures. `workers` processes read pictures ahead. One that is
-    corrupt is skipped: the next sound one of its bucket stands in for it, and `skipped` keeps its name.
+    corrupt is skipped with a line that says so: the next sound one of its bucket stands in for it, and `skipped` keeps
+    its name.
     """
 
     def __init__(self, pictures, buckets, encoding, seed=0, workers=0):
@@ -52,7 +57,10 @@ class EncodedInputs:
         positions = Positions(order, plan)
         reader = PictureReader(self.pictures, self.buckets, self.order.buckets)
         for samples, corrupt in load(reader, positions, self.workers):
-            self.skipped += [name for name in corrupt if name not in self.skipped]
+            for name in dict.fromkeys(corrupt):
+                if name not in self.skipped:
+                    self.skipped.append(name)
+                    tqdm.write(f"training: skipped {quoted(name)}, which is corrupt.", file=sys.stderr)
             batch = make_batch([self._encoded(*sample) for sample in samples])
             positions.take()
             self._state = positions.state

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from tiny_data import REPO, as_json, cache, draw, environment, make_checkpoint, make_folder, make_text_encoder
+from tiny_data import REPO, as_json, cache_here, draw, environment, make_checkpoint, make_folder, make_text_encoder
 
 from training.buckets import make_buckets
 from training.cached_inputs import CachedInputs
@@ -25,8 +25,7 @@ def made(tmp_path_factory):
     make_folder(data / "wide", 3, size=(160, 80))
     (data / "00.txt").write_text("a fox")
     for name, length in (("cache", 16), ("flexible", 0)):
-        result = cache(checkpoint, text_encoder, data, folder / name, "--max-length", length)
-        assert result.returncode == 0, result.stderr
+        assert cache_here(checkpoint, text_encoder, data, folder / name, "--max-length", length) == 0
     return checkpoint, text_encoder, data, folder / "cache", folder / "flexible"
 
 
@@ -158,7 +157,7 @@ def test_from_a_cache_neither_host_nor_language_model_is_loaded(made):
     assert result.stdout == "[]\n", result.stderr
 
 
-def test_corrupt_pictures_on_demand_are_replaced_named_and_counted(tmp_path, encoding):
+def test_corrupt_pictures_on_demand_are_replaced_named_and_counted(tmp_path, encoding, capsys):
     data = make_folder(tmp_path, 5)
     draw((64, 64), 3).save(data / "03.png", compress_level=0)
     (data / "03.png").write_bytes((data / "03.png").read_bytes()[:5000])
@@ -169,6 +168,7 @@ def test_corrupt_pictures_on_demand_are_replaced_named_and_counted(tmp_path, enc
     assert len({latents.numpy().tobytes() for latents in batch.latents}) == 4
     first(inputs, 2, 5)
     assert inputs.skipped == ["03.png"]
+    assert capsys.readouterr().err.count("skipped 03.png, which is corrupt") == 1
     pictures = [one for one in pictures if one.name == "03.png"]
     with pytest.raises(TrainingError, match="All 1 pictures .* are corrupt .first: 03.png"):
         first(EncodedInputs(pictures, make_buckets(64, 8), encoding), 1, 1)

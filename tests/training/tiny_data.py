@@ -76,6 +76,13 @@ def cache(*arguments, **options):
     )
 
 
+def cache_here(*arguments):
+    """The same in this process, which saves its start: the exit status."""
+    from training.__main__ import main
+
+    return main(cache_command(*arguments)[3:])
+
+
 def environment():
     return os.environ | {"OMP_NUM_THREADS": "1"}
 
