@@ -46,6 +46,11 @@ class CachedInputs:
         asked = {key: json.loads(json.dumps(value)) for key, value in asked.items() if value is not None}
         check_same(self.folder.path, {key: self.folder.settings[key] for key in asked}, asked)
 
+    def check_encoding(self, encoding):
+        """Raises TrainingError unless the cache was made by an Encoding like this: the same facts and weights."""
+        self.check(vae=encoding.vae.facts, text_encoder=encoding.facts)
+        self.folder.check_empty_states(encoding.text_states(""))
+
     def batches(self, batch_size, rank=0, world_size=1):
         """Batches without end from the position on, for process `rank`; see DataSource."""
 

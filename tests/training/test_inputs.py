@@ -1,8 +1,11 @@
 """Batches from a cache and without one: the same, and from any position on the same, on any number of processes."""
 
 import itertools
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +62,9 @@ def test_a_cache_gives_what_encoding_on_demand_gives(made, encoding):
     assert same(first(cached, 12), first(on_demand, 12))
     assert cached.facts == on_demand.facts and torch.equal(cached.empty_states, on_demand.empty_states)
     assert len(cached) == len(on_demand) == 10 and cached.state_dict() == on_demand.state_dict()
-    cached.check(vae=encoding.vae.facts, text_encoder=encoding.facts)
+    cached.check_encoding(encoding)
+    with pytest.raises(TrainingError, match='"max_length": 16.*now.*"max_length": null'):
+        cached.check_encoding(Encoding(made[0], made[1], 0))
 
 
 def test_a_flexible_length_gives_a_list(made):
@@ -117,6 +122,23 @@ def test_batches_leave_the_random_numbers_of_the_training_alone(made, encoding):
         assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_t5_is_read_in_float16_throughout(made, tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(REPO / "tests/data/t5_overflow" / name, tmp_path)
+    shutil.copy(Path(os.environ["COMFYUI"]) / "comfy/text_encoders/t5_tokenizer/tokenizer.json", tmp_path)
+    encoding = Encoding(made[0], tmp_path, 128)
+    states = encoding.text_states("a red fox")
+    assert states.dtype == torch.float16 and states.shape == (1, 128, 32)
+    assert encoding.facts["architecture"] == "t5" and encoding.facts["dtype"] == "float16"
+
+
+def test_text_states_that_are_not_finite_are_refused(made):
+    encoding = Encoding(made[0], made[1], 16)
+    encoding.text_encoder.model.embeddings.word_embeddings.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match='not finite for the prompt that begins with "a red fox"'):
+        encoding.text_states("a red fox")
+
+
 def test_latents_can_be_trained_on(made, encoding):
     for inputs in (CachedInputs(made[3], 5), encoded(made, encoding)):
         (batch,) = first(inputs, 1)
@@ -140,21 +162,21 @@ def test_all_captions_are_seen_and_pictures_equally_often(made):
 
 
 LOADED = """
-import sys
+import socket, sys
+asked = []
+socket.getaddrinfo = lambda *arguments, **options: asked.append(arguments)
 sys.path.insert(0, {comfyui!r})
 sys.path.append({repo!r})
 from training.cached_inputs import CachedInputs
 next(CachedInputs({cache!r}).batches(4))
-print(sorted({{"comfy", "transformers", "nodes"}} & set(sys.modules)))
+print(sorted({{"comfy", "transformers", "nodes"}} & set(sys.modules)), asked)
 """
 
 
-def test_from_a_cache_neither_host_nor_language_model_is_loaded(made):
-    import os
-
+def test_from_a_cache_neither_host_nor_language_model_is_loaded_and_nobody_is_asked(made):
     code = LOADED.format(comfyui=os.environ["COMFYUI"], repo=str(REPO), cache=str(made[3]))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
-    assert result.stdout == "[]\n", result.stderr
+    assert result.stdout == "[] []\n", result.stderr
 
 
 def test_corrupt_pictures_on_demand_are_replaced_named_and_counted(tmp_path, encoding, capsys):
