@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -73,16 +74,18 @@ def open_data(command, data, accelerator):
         return source
     from .buckets import make_buckets
     from .encoded_inputs import EncodedInputs
-    from .pictures import open_pictures
+    from .pictures import open_pictures, skipped_sentence
 
-    pictures, _ = open_pictures(data)
+    pictures, skipped = open_pictures(data)
+    if skipped and accelerator.is_main_process:
+        print(f"training: skipped {skipped_sentence(skipped)}.", file=sys.stderr)
     return EncodedInputs(
         pictures, make_buckets(options.resolution), open_encoding(command, accelerator), options.seed, command.workers
     )
 
 
-def open_encoding(command, accelerator):
-    """The language model and the VAE of a command; TrainingError where it names no language model."""
+def open_encoding(command, accelerator, dtype=None):
+    """The language model and the VAE of a command; `dtype` None is the model's own. TrainingError where none is named."""
     from .encoding import Encoding
 
     if command.text_encoder is None:
@@ -94,7 +97,7 @@ def open_encoding(command, accelerator):
         command.text_encoder,
         command.options.max_length,
         command.tokenizer,
-        None,
+        dtype,
         accelerator.device,
     )
 
@@ -129,7 +132,10 @@ def open_grid(command, base, data, accelerator):
     """What draws the command's prompts; the language model leaves the memory again."""
     from .host_samples import Grid
 
-    encoding = getattr(data, "encoding", None) or open_encoding(command, accelerator)
+    encoding = getattr(data, "encoding", None)
+    if encoding is None:
+        encoding = open_encoding(command, accelerator, getattr(torch, data.facts["dtype"]))
+        data.check_encoding(encoding)
     states = [encoding.text_states(prompt) for prompt in command.prompts]
     return Grid(
         base, states, encoding.text_states(""), data.facts, command.options.resolution, seed=command.options.seed

@@ -1,10 +1,12 @@
 """The command as people call it, from pictures to a connector's file, with real but random models."""
 
 import os
+import shutil
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ella_core import ELLAError, load_connector, new_connector, save_connector
 from training.__main__ import main
@@ -121,6 +123,23 @@ def test_resumed_with_other_options_shows_them(command, capsys, tmp_path):
     assert "was begun with --learning-rate 0.0001 (now 0.5)" in said(capsys)
     assert main(["--resume", str(tmp_path)]) == 1
     assert "holds no run.json" in said(capsys)
+
+
+def test_skipped_pictures_are_named_and_counted(command, files, capsys, tmp_path):
+    pictures = shutil.copytree(files / "pictures", tmp_path / "pictures")
+    (pictures / "00.txt").unlink()
+    (pictures / "01.png").write_bytes(b"no picture")
+    assert main(command(1, data=pictures, text_encoder=files / "bert")) == 0
+    assert "skipped 1 picture has no caption: 00.png; 1 picture is corrupt: 01.png" in said(capsys)
+
+
+def test_a_grid_by_another_language_model_than_the_cache_s_is_refused(command, files, capsys, tmp_path):
+    other = shutil.copytree(files / "bert", tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file({key: tensor.flip(0) for key, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    assert main([*command(1, text_encoder=other, sample_every=1), "--prompts", "a red fox"]) == 1
+    assert "was made with another language model" in said(capsys)
+    assert not (tmp_path / "run/saves").exists()
 
 
 @pytest.mark.parametrize("name", PRESETS)
