@@ -85,7 +85,7 @@ def open_data(command, data, accelerator):
 
 
 def open_encoding(command, accelerator, dtype=None):
-    """The language model and the VAE of a command; `dtype` None is the model's own. TrainingError where none is named."""
+    """The language model and the VAE of a command; `dtype` None is its own. TrainingError where none is named."""
     from .encoding import Encoding
 
     if command.text_encoder is None:
