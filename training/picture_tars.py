@@ -12,7 +12,7 @@ from ella_core.errors import file_name, of_error
 
 from .caption_lines import captions_of
 from .errors import TrainingError
-from .pictures import EXTENSIONS, Picture, Skipped, divided, with_captions
+from .pictures import EXTENSIONS, Picture, Skipped, divided, header_size, with_captions
 
 
 def find_tars(data):
@@ -41,9 +41,8 @@ def read_tar(path):
             for member in tar:
                 base, extension = base_plus_ext(member.name) if member.isfile() else (None, None)
                 if base:
-                    texts = tar.extractfile(member).read() if extension.lower() in ("txt", "json") else None
-                    place = Path(path), member.offset_data, member.size
-                    samples.setdefault(base, {})[f".{extension.lower()}"] = (place, texts)
+                    extension = f".{extension.lower()}"
+                    samples.setdefault(base, {})[extension] = read_member(tar, member, extension)
     except (OSError, tarfile.TarError) as error:
         raise TrainingError(
             f"{file_name(path)} can't be read as an uncompressed tar ({of_error(error)}); make or copy it again."
@@ -51,18 +50,27 @@ def read_tar(path):
     return [read_sample(path, base, files) for base, files in samples.items()]
 
 
+def read_member(tar, member, extension):
+    """Of a picture the place in its tar and its size, of a text the bytes, of anything else None."""
+    if extension in EXTENSIONS:
+        return member.offset_data, member.size, header_size(tar.extractfile(member))
+    return tar.extractfile(member).read() if extension in (".txt", ".json") else None
+
+
 def read_sample(path, base, files):
     """The Picture of one sample, or Skipped."""
     kind = next((extension for extension in EXTENSIONS if extension in files), None)
     if kind is None:
         return Skipped(f"{path.name}:{base}", "is without a picture file")
-    (tar, offset, length), _ = files[kind]
-    picture = Picture(f"{tar.name}:{base}{kind}", (), tar, offset, length)
+    offset, length, size = files[kind]
+    picture = Picture(f"{path.name}:{base}{kind}", (), path, offset, length, size)
+    if size is None:
+        return Skipped(picture.name, "is corrupt")
     try:
         if ".txt" in files:
-            captions = files[".txt"][1].decode("utf-8-sig").splitlines()
+            captions = files[".txt"].decode("utf-8-sig").splitlines()
         else:
-            captions = captions_of(json.loads(files[".json"][1])) if ".json" in files else []
+            captions = captions_of(json.loads(files[".json"])) if ".json" in files else []
     except (ValueError, AttributeError):
         return Skipped(picture.name, "has captions that can't be read")
     return with_captions(picture, captions)

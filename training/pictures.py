@@ -16,6 +16,7 @@ from .errors import TrainingError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 TURNED = (5, 6, 7, 8)  # values of EXIF's orientation that swap width and height
 ORIENTATION = 0x0112
+NO_SIZE = (0, 0)  # before its header was read
 NAMED = 3  # how many of the skipped pictures a sentence names
 
 
@@ -31,18 +32,15 @@ class Picture:
     path: Path
     offset: int = 0
     length: int = -1
-    size: tuple[int, int] = (0, 0)
-
-    def open(self):
-        """The PIL image, of which only the header is read."""
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return Image.open(io.BytesIO(file.read(self.length)))
+    size: tuple[int, int] = NO_SIZE
 
     def read(self):
         """The picture in RGB and upright, on white where it is transparent. Raises TrainingError for a corrupt one."""
         try:
-            with self.open() as image:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                content = io.BytesIO(file.read(self.length))
+            with Image.open(content) as image:
                 image = ImageOps.exif_transpose(image)
                 if image.has_transparency_data:
                     image = image.convert("RGBA")
@@ -102,15 +100,25 @@ def open_pictures(data):
 
 def with_size(picture):
     """The Picture with the size that its header states, or Skipped."""
+    if picture.size != NO_SIZE:
+        return picture
+    size = header_size(picture.path)
+    if size is None:
+        return Skipped(picture.name, "is corrupt" if picture.path.is_file() else "is missing")
+    return replace(picture, size=size)
+
+
+def header_size(file):
+    """(width, height) that the header of a path or an open file states, upright, or None where it is no picture's."""
     try:
-        with picture.open() as image:
+        with Image.open(file) as image:
             width, height = image.size
             # Of a PNG that states nothing in its header the whole picture would be read to look behind it.
             stated = image.format != "PNG" or "exif" in image.info
             turned = stated and image.getexif().get(ORIENTATION) in TURNED
     except Exception:  # PIL raises whatever a broken file leads it to
-        return Skipped(picture.name, "is missing" if not picture.path.is_file() else "is corrupt")
-    return replace(picture, size=(height, width) if turned else (width, height))
+        return None
+    return (height, width) if turned else (width, height)
 
 
 def with_captions(picture, captions):

@@ -108,17 +108,20 @@ def test_tars_that_webdataset_wrote(tmp_path):
         {"__key__": "lost", "txt": "no picture"},
         {"__key__": "z", "png": draw((64, 64), 5), "json": {"caption": "five", "url": "x"}},
         {"__key__": "mute", "png": draw((64, 64), 5)},
+        {"__key__": "odd", "png": b"no picture", "txt": "six"},
     ]
     write_tar(tmp_path / "data-0.tar", first)
     write_tar(tmp_path / "data-1.tar", second)
     pictures, skipped = open_pictures(tmp_path)
     assert names(pictures)[:3] == [f"data-0.tar:a/{n}.png" for n in range(3)]
     assert [one.captions for one in pictures[2:]] == [("one 2", "two 2"), ("three", "four"), ("five",)]
+    assert [one.size for one in pictures[2:]] == [(64, 64), (80, 40), (64, 64)]
     for number in (2, 0, 1):  # in any order
         assert same_pixels(pictures[number], draw((64, 64), number))
     assert [(one.name, one.reason) for one in skipped] == [
         ("data-1.tar:lost", "is without a picture file"),
         ("data-1.tar:mute.png", "has no caption"),
+        ("data-1.tar:odd.png", "is corrupt"),
     ]
     by_pattern, _ = open_pictures(str(tmp_path / "data-{0..1}.tar"))
     assert by_pattern == pictures and open_pictures(tmp_path / "data-0.tar")[0] == pictures[:3]
