@@ -1,4 +1,4 @@
-"""pip install .[evaluation] in a clone, as docs/evaluation.md says: what pip asks setuptools first."""
+"""pip install .[evaluation] or .[training] in a clone, as their pages say: what pip asks setuptools first."""
 
 import shutil
 import subprocess
@@ -21,6 +21,8 @@ def test_a_clone_can_be_installed_for_its_requirements(tmp_path):
     result = subprocess.run([sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     required = (tmp_path / "ella.egg-info/requires.txt").read_text()
-    extra = required.partition("[evaluation]")[2].partition("\n[")[0]
-    assert "tyro" in extra and "aiohttp" in extra and "tyro" not in required.partition("[")[0]
+    extras = {name: required.partition(f"[{name}]")[2].partition("\n[")[0] for name in ("evaluation", "training")}
+    assert "tyro" in extras["evaluation"] and "aiohttp" in extras["evaluation"]
+    assert "litdata" in extras["training"] and "webdataset" in extras["training"]
+    assert "tyro" not in required.partition("[")[0] and "litdata" not in required.partition("[")[0]
     assert (tmp_path / "ella.egg-info/top_level.txt").read_text().split() == []

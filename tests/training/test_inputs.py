@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import random_models
 import torch
 from tiny_data import REPO, as_json, cache_here, draw, environment, make_checkpoint, make_folder, make_text_encoder
 
@@ -16,6 +17,7 @@ from training.cached_inputs import CachedInputs
 from training.encoded_inputs import EncodedInputs
 from training.encoding import Encoding
 from training.errors import TrainingError
+from training.host_vae import HostVAE, vae_facts
 from training.pictures import open_pictures
 
 
@@ -120,6 +122,16 @@ def test_batches_leave_the_random_numbers_of_the_training_alone(made, encoding):
         before = torch.get_rng_state()
         first(inputs, 3)
         assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_sdxl_scales_its_latents_otherwise(made, tmp_path):
+    sdxl = HostVAE(make_checkpoint(tmp_path / "sdxl.safetensors", unet=random_models.SDXL_UNET))
+    pixels = torch.rand(64, 48, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(sdxl.encode(pixels), sdxl.vae.encode(pixels[None]) * 0.13025)
+    assert sdxl.facts["latents"] == "SDXL" and sdxl.facts["sha256"] == vae_facts(made[0])["sha256"]
+    with pytest.raises(TrainingError, match='vae.*"SD15".*now.*"SDXL"'):
+        CachedInputs(made[3]).check(vae=sdxl.facts)
 
 
 def test_t5_is_read_in_float16_throughout(made, tmp_path):

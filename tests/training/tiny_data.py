@@ -39,8 +39,11 @@ def make_folder(folder, count=6, size=(64, 64), captions=1):
     return folder
 
 
-def make_checkpoint(path, seed=1):
-    """A checkpoint that the host takes for Stable Diffusion 1.5, with a small UNet and the tiny autoencoder as VAE."""
+def make_checkpoint(path, seed=1, unet=random_models.QUICK_UNET):
+    """A checkpoint that the host takes for Stable Diffusion 1.5, with a small UNet and the tiny autoencoder as VAE.
+
+    With SDXL_UNET it takes it for SDXL.
+    """
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = not torch.cuda.is_available()
@@ -48,7 +51,7 @@ def make_checkpoint(path, seed=1):
 
     with torch.device("meta"):
         vae = TAESD(latent_channels=4)
-    weights = random_models.unet_weights(1, torch.float16, "model.diffusion_model.", **random_models.QUICK_UNET)
+    weights = random_models.unet_weights(1, torch.float16, "model.diffusion_model.", **unet)
     vae_weights = random_models.random_weights(vae, seed + 1, "first_stage_model.", torch.float32)
     # The autoencoder's own two numbers are no random ones.
     vae_weights["first_stage_model.vae_scale"] = torch.tensor(1.0)
