@@ -34,6 +34,9 @@ def main(arguments):
             from .start import start
 
             start(read_command(arguments))
+    except ModuleNotFoundError as error:
+        print(f"training: {error.name} is not installed; run `pip install .[training]` in the clone.", file=sys.stderr)
+        return 1
     except ELLAError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

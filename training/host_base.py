@@ -88,6 +88,11 @@ def load(path, dtype, with_vae):
         patcher, _, vae, *_ = sd.load_checkpoint_guess_config(
             os.fspath(path), output_vae=with_vae, output_clip=False, model_options={"dtype": dtype}
         )
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            f"The memory of the device is too small for the UNet of {file_name(path)}; use --mixed-precision bf16, or "
+            "a device with more memory."
+        ) from None
     except (RuntimeError, AttributeError, KeyError):
         patcher = None
     if patcher is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import math
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from tqdm import tqdm
 
 from ella_core.connectors.connector_file import save_connector
 
@@ -19,13 +18,13 @@ from .fit import check_fit
 from .interrupts import Interrupts
 from .lora import add_lora
 from .loss import Conditioner, losses
+from .memory import telling_of_memory
 from .optimizer import learning_rate, new_average, new_optimizer
 from .options import check_options, micro_batches
+from .report import LOG, Report
 from .run_folder import START, RunFolder
 from .saved_state import read_state, write_state
-from .tensorboard import open_tensorboard
-
-LOG = "log.jsonl"
+from .validation import LINES
 
 
 def train(
@@ -47,126 +46,134 @@ def train(
     A run that is in `out` already goes on from its newest save, if it was begun with the same. `connector` is trained
     in place; of a run that goes on, its weights are replaced by the saved ones. `data` is a DataSource, `base` a Base.
     `validate` and `sample` are called as f(connector, step, run) where options ask for it, with the moving average
-    where there is one. `facts` are further values of JSON that must be the same when a run goes on,
-    `command` is what else is kept for --resume.
+    where there is one. `facts` are further values of JSON that must be the same when a run goes on, `command` is what
+    else is kept for --resume.
 
-    Raises TrainingError, KeyboardInterrupt after a save.
+    Raises TrainingError, and KeyboardInterrupt after a save where it was asked to stop.
     """
     accelerator = accelerator or Accelerator(mixed_precision=options.mixed_precision)
-    rank, world_size, device = accelerator.process_index, accelerator.num_processes, accelerator.device
-    check_options(options, world_size)
+    is_main = accelerator.is_main_process
+    check_options(options, accelerator.num_processes)
     check_fit(base, connector, data)
-    micro, count = micro_batches(options, world_size)
-    if accelerator.is_main_process:
-        RunFolder.begin(out, options, all_facts(base, connector, data, facts), command)
-        if options.lora_rank and not (Path(out) / START).exists():
-            save_connector(connector, Path(out) / START)
-    accelerator.wait_for_everyone()
-    run = RunFolder(out)
-
-    connector.to(device, torch.float32).train().requires_grad_(True)
-    if options.lora_rank:
-        add_lora(connector, options.lora_rank, options.seed)
-    parameters = [weight for weight in connector.parameters() if weight.requires_grad]
-    average = new_average(connector, options.ema_decay) if options.ema_decay else None
-    conditioner, optimizer = accelerator.prepare(Conditioner(connector), new_optimizer(parameters, options))
-    done, folder = run.newest()
-    if folder is not None:
-        done, position = read_state(folder, connector, average, optimizer, accelerator.scaler, rank, world_size)
-        data.load_state_dict(position)
-    if accelerator.is_main_process:
-        run.tidy(options.keep)
-        for name in (LOG, "validation.jsonl"):
-            run.cut_lines(name, done)
-    board = open_tensorboard(run, done) if options.tensorboard and accelerator.is_main_process else None
-    batches = iter(data.batches(micro, rank, world_size))
-    empty_states = data.empty_states.to(device)
-
-    def save(step):
-        states = gather_object([data.state_dict()])
-        if accelerator.is_main_process and run.newest()[0] != step:
-            with run.saving(step, options.keep) as folder:
-                facts = {"text_encoder": data.facts or None, "base": base.name, "steps": step}
-                facts |= {"training_options": options.asdict(), "prediction": base.prediction}
-                write_state(folder, connector, average, optimizer, accelerator.scaler, step, states, facts)
-        accelerator.wait_for_everyone()
-
-    def one_step(step):
-        """(mean loss, norm of the gradient) of a step, whose gradients are then in the parameters."""
-        total = torch.zeros((), device=device)
-        for number in range(count):
-            batch = next(batches).to(device)
-            first = (number * world_size + rank) * micro
-            draws = draw(options.seed, step, first, batch.latents.shape, options.drop_prompt, options.noise_offset)
-            last = number == count - 1
-            with nullcontext() if last else accelerator.no_sync(conditioner):
-                loss = losses(base, conditioner, batch, draws, empty_states, options.min_snr).mean() / count
-                accelerator.backward(loss)
-            total += loss.detach()
-        norm = accelerator.clip_grad_norm_(parameters, options.clip or float("inf"))
-        return total, norm
-
-    bar = tqdm(total=options.steps, initial=done, disable=not (progress and accelerator.is_main_process), unit="step")
-    losses_seen, began = [], time.monotonic()
     with ExitStack() as held:
-        if accelerator.is_main_process:
+        if is_main:
+            run = RunFolder.begin(out, options, all_facts(base, connector, data, facts), command)
             held.enter_context(run.lock())
-        held.enter_context(bar)
+            run.keep_settings()
+            if options.lora_rank and not (Path(out) / START).exists():
+                save_connector(connector, Path(out) / START)
+        accelerator.wait_for_everyone()
+        training = Training(accelerator, options, base, connector, data, RunFolder(out))
+        done = training.resume()
+        report = held.enter_context(Report(training.run, options, done, progress)) if is_main else None
         interrupts = held.enter_context(Interrupts())
-        for step in range(done, options.steps):
-            rate = learning_rate(options, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            with telling_of_memory(options, micro, step):
-                total, norm = one_step(step)
-            stop = torch.tensor(float(interrupts.stop), device=device)
-            numbers = accelerator.reduce(torch.stack([total, norm.to(total), stop]), "mean")
-            loss, norm, stop = numbers.tolist()
-            if not is_finite(loss) or (accelerator.scaler is None and not is_finite(norm)):
-                optimizer.zero_grad()
-                save(step)
-                raise TrainingError(
-                    f"The loss of step {step + 1} is not finite, and the connector before it is kept in {run.path}; "
-                    "begin a new run from its connector file with a lower --learning-rate or with --mixed-precision "
-                    "no, and look for broken pictures in the data."
-                )
-            optimizer.step()
-            optimizer.zero_grad()
-            if average is not None:
-                average.update_parameters(connector)
-            losses_seen.append(loss)
-            bar.update()
-            bar.set_postfix_str(f"loss {loss:.4f}, rate {rate:.2e}", refresh=False)
-            step += 1
-            if step % options.log_every == 0 or step == options.steps:
-                if accelerator.is_main_process:
-                    line = {"step": step, "loss": sum(losses_seen) / len(losses_seen), "learning_rate": rate}
-                    seconds = (time.monotonic() - began) / len(losses_seen)
-                    line |= {"gradient_norm": norm, "pictures_per_second": round(options.batch_size / seconds, 2)}
-                    run.add_line(LOG, line)
-                    if board is not None:
-                        board.add(line)
-                losses_seen, began = [], time.monotonic()
+        for step in range(done + 1, options.steps + 1):
+            loss, norm, rate, stop = training.step(step, interrupts)
+            if is_main:
+                report.add(step, loss, norm, rate)
             if step % options.save_every == 0 or step == options.steps or stop:
-                save(step)
-            shown = connector if average is None else average.module
+                training.save(step)
             for every, show in ((options.validate_every, validate), (options.sample_every, sample)):
-                if show is not None and every and (step % every == 0 or step == options.steps):
-                    if accelerator.is_main_process:
-                        found = show(shown, step, run)
-                        if board is not None and found:
-                            board.add({"step": step} | found)
+                if every and (step % every == 0 or step == options.steps):
+                    if is_main and show is not None:
+                        report.show({"step": step} | show(training.shown, step, training.run))
+                        report.pause()
                     accelerator.wait_for_everyone()
-                    began = time.monotonic()
             if stop and step < options.steps:
                 raise KeyboardInterrupt
-    if board is not None:
-        board.close()
-    return run
+    return training.run
 
 
-def is_finite(number):
-    return number - number == 0
+class Training:
+    """All that changes while a connector is trained, and its steps, counted from 1."""
+
+    def __init__(self, accelerator, options, base, connector, data, run):
+        self.accelerator, self.options, self.base, self.data, self.run = accelerator, options, base, data, run
+        self.rank, self.world_size = accelerator.process_index, accelerator.num_processes
+        self.micro, self.count = micro_batches(options, self.world_size)
+        self.connector = connector.to(accelerator.device, torch.float32).train().requires_grad_(True)
+        if options.lora_rank:
+            add_lora(connector, options.lora_rank, options.seed)
+        self.parameters = [weight for weight in connector.parameters() if weight.requires_grad]
+        self.average = new_average(connector, options.ema_decay) if options.ema_decay else None
+        optimizer = new_optimizer(self.parameters, options)
+        self.conditioner, self.optimizer = accelerator.prepare(Conditioner(connector), optimizer)
+        self.empty_states = data.empty_states.to(accelerator.device)
+
+    @property
+    def shown(self):
+        """The connector to look at: the moving average where there is one."""
+        return self.connector if self.average is None else self.average.module
+
+    def resume(self):
+        """Takes up the newest save, if there is one; returns the number of finished steps."""
+        if self.accelerator.is_main_process:
+            self.run.tidy(self.options.keep)
+        self.accelerator.wait_for_everyone()
+        done, folder = self.run.newest()
+        if folder is not None:
+            parts = (self.connector, self.average, self.optimizer, self.accelerator.scaler)
+            done, position = read_state(folder, *parts, self.rank, self.world_size)
+            self.data.load_state_dict(position)
+        if self.accelerator.is_main_process:
+            for name in (LOG, LINES):
+                self.run.cut_lines(name, done)
+        self.batches = iter(self.data.batches(self.micro, self.rank, self.world_size))
+        return done
+
+    def step(self, step, interrupts):
+        """One step of the optimizer: (loss, norm of the gradient, rate, whether any process was asked to stop)."""
+        rate = learning_rate(self.options, step - 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with telling_of_memory(self.options, self.micro, step):
+            loss = sum(self.backward(step, number) for number in range(self.count))
+            norm = self.accelerator.clip_grad_norm_(self.parameters, self.options.clip or math.inf)
+            numbers = torch.stack([loss, norm.to(loss), torch.full_like(loss, float(interrupts.stop))])
+            loss, norm, stop = self.accelerator.reduce(numbers, "mean").tolist()
+            self.check_finite(step, loss, norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.connector)
+        return loss, norm, rate, stop > 0
+
+    def backward(self, step, number):
+        """Adds the gradient of a step's micro-batch of that number, its part of the step's mean; returns its loss."""
+        batch = next(self.batches).to(self.accelerator.device)
+        first = (number * self.world_size + self.rank) * self.micro
+        options = self.options
+        draws = draw(options.seed, step - 1, first, batch.latents.shape, options.drop_prompt, options.noise_offset)
+        is_last = number == self.count - 1
+        with nullcontext() if is_last else self.accelerator.no_sync(self.conditioner):
+            of_each = losses(self.base, self.conditioner, batch, draws, self.empty_states, options.min_snr)
+            loss = of_each.mean() / self.count
+            self.accelerator.backward(loss)
+        return loss.detach()
+
+    def check_finite(self, step, loss, norm):
+        """Saves the weights before the step and raises TrainingError where the step would spoil them."""
+        # With a scaler, a norm that is not finite is no accident: the scaler skips the step and lowers its scale.
+        if math.isfinite(loss) and (self.accelerator.scaler is not None or math.isfinite(norm)):
+            return
+        self.optimizer.zero_grad()
+        self.save(step - 1)
+        raise TrainingError(
+            f"The loss of step {step} is not finite, and the connector before it is kept in {self.run.path}; begin a "
+            "new run from its connector file with a lower --learning-rate or with --mixed-precision no, and look for "
+            "broken pictures in the data."
+        )
+
+    def save(self, step):
+        """A save of that step, unless there is one."""
+        positions = gather_object([self.data.state_dict()])
+        if self.accelerator.is_main_process and self.run.newest()[0] != step:
+            facts = {"text_encoder": self.data.facts or None, "base": self.base.name, "steps": step}
+            facts |= {"training_options": self.options.asdict(), "prediction": self.base.prediction}
+            parts = (self.connector, self.average, self.optimizer, self.accelerator.scaler)
+            with self.run.saving(step, self.options.keep) as folder:
+                write_state(folder, *parts, step, positions, facts)
+        self.accelerator.wait_for_everyone()
 
 
 def all_facts(base, connector, data, facts):
@@ -174,26 +181,3 @@ def all_facts(base, connector, data, facts):
     sizes = {"kind": type(connector).__name__} | vars(connector.config)
     of_base = {"name": base.name, "prediction": base.prediction, "context_width": base.context_width}
     return {"base": of_base, "connector": sizes, "text_encoder": data.facts} | (facts or {})
-
-
-class telling_of_memory:
-    """Turns the error of a full memory into a TrainingError that names the options to lower."""
-
-    def __init__(self, options, micro, step):
-        self.options, self.micro, self.step = options, micro, step
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        text = str(error)
-        is_full = (
-            isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "not enough memory" in text
-        )
-        if not (isinstance(error, RuntimeError) and is_full):
-            return False
-        checkpointing = "" if self.options.gradient_checkpointing else " or switch --gradient-checkpointing on"
-        raise TrainingError(
-            f"The memory of the device is full in step {self.step + 1} with micro-batches of {self.micro}; lower "
-            f"--micro-batch-size{checkpointing}, which changes nothing of what is learned."
-        ) from None

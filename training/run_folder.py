@@ -55,7 +55,8 @@ class RunFolder:
         """The run at `path`, new, or the one that is there if it was begun with the same, else TrainingError.
 
         `facts` are values of JSON by name that must be the same for a run to go on; `command` is kept for --resume.
-        Options of a run that goes on may differ where that changes nothing of what is learned; the new ones hold.
+        Options of a run that goes on may differ where that changes nothing of what is learned; the new ones hold, and
+        are written by `keep_settings`, when no other process is at it.
         """
         path = Path(path)
         facts = json.loads(json.dumps(facts))
@@ -67,12 +68,19 @@ class RunFolder:
             known = run.settings["facts"]
             names = [name for name in facts | known if facts.get(name) != known.get(name)]
             refuse_differences(run.path, [(name, known.get(name), facts.get(name)) for name in names])
-        elif path.exists() and any(one.name not in (RUN + PART, "lock") for one in path.iterdir()):
+            run.options, run.settings = options, settings | ({"command": command} if command else {})
+            return run
+        if path.exists() and any(one.name not in (RUN + PART, "lock") for one in path.iterdir()):
             raise TrainingError(f"{path} holds files but no {RUN}; give --out a new or an empty folder.")
         with telling_of_space(path):
             path.mkdir(parents=True, exist_ok=True)
             write_whole(path / RUN, json.dumps(settings | ({"command": command} if command else {}), indent=2))
         return cls(path)
+
+    def keep_settings(self):
+        """Writes the options that hold from now on."""
+        with telling_of_space(self.path, self.newest()[0]):
+            write_whole(self.path / RUN, json.dumps(self.settings, indent=2))
 
     @contextmanager
     def lock(self):

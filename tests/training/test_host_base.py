@@ -134,6 +134,18 @@ def test_gradients_reach_the_connector_only(sd15, checkpointing):
 test_gradients_reach_the_connector_only.norms = {}
 
 
+def test_sdxl_s_gradient_reaches_the_pool_as_well(sdxl):
+    base = HostBase(sdxl, gradient_checkpointing=True)
+    sizes = {"width": 2048, "depth": 1, "num_queries": 2, "text_dim": 12, "time_dim": 16, "pooled_dim": base.pooled_dim}
+    connector = new_connector("tsc", **sizes)
+    sizes = torch.tensor([[512.0, 640, 3, 5, 64, 64]] * 2)
+    batch = Batch(torch.randn(2, 4, 8, 8), torch.randn(2, 6, 12), sizes)
+    draws = draw(1, 0, 0, batch.latents.shape)
+    losses(base, Conditioner(connector), batch, draws, torch.zeros(1, 6, 12)).mean().backward()
+    assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in connector.pool.parameters())
+    assert all(weight.grad is None for weight in base.model.parameters())
+
+
 @pytest.mark.parametrize(
     "config",
     [{"in_channels": 9}, {"in_channels": 9, "num_classes": "sequential", "adm_in_channels": 768}],

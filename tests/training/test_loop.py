@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from forked import forked
 from small_parts import FACTS, TEXT_DIM, WIDTH, RandomPictures, SmallBase, small_connector
 from small_runs import SMALL, run_small, same, small, weights
 
@@ -213,3 +215,30 @@ def test_facts_are_in_the_connector_file(tmp_path):
     assert facts.training["steps"] == 6 and facts.training["training_options"] == dataclasses.asdict(SMALL)
     assert facts.training["average_of_weights"] is True
     assert issubclass(TrainingError, ELLAError)
+
+
+def test_bfloat16_leaves_weights_and_files_in_float32(tmp_path):
+    def run_in_bfloat16():
+        AcceleratorState._reset_state(True)
+        run = run_small(tmp_path / "run", small(mixed_precision="bf16"))
+        return {one.dtype for one in weights(run).values()}
+
+    assert forked(run_in_bfloat16) == "{torch.float32}"
+    found = load_connector(tmp_path / "run/connector.safetensors").state_dict()
+    exact = weights(run_small(tmp_path / "exact"))
+    assert not same(found, exact) and farthest(found, exact) < 1e-3  # six steps of at most 1e-4
+
+
+def test_tensorboard_gets_the_log(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = run_small(tmp_path / "run", small(tensorboard=True, log_every=2))
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "learning_rate", "gradient_norm", "pictures_per_second"):
+        assert (
+            [one.step for one in events.Scalars(name)] == [line["step"] for line in run.lines("log.jsonl")] == [2, 4, 6]
+        )
+    assert [one.value for one in events.Scalars("loss")] == pytest.approx(
+        [one["loss"] for one in run.lines("log.jsonl")]
+    )
