@@ -116,8 +116,20 @@ class CacheFolder:
         return read_json(path) if path.exists() else None
 
     def missing(self):
-        """Numbers of the shards that are still to be written."""
-        return [one for one in range(self.settings["shards"]) if not (self.path / SHARDS / f"{one}.json").exists()]
+        """Numbers of the shards that are still to be written, or whose chunk was deleted or cut off."""
+        return [number for number in range(self.settings["shards"]) if not self._is_whole(number)]
+
+    def _is_whole(self, number):
+        shard, index = self.shard(number), self.path / SHARDS / f"{number}.{INDEX}"
+        if shard is None or not shard["captions"]:
+            return shard is not None
+        return index.exists() and all(
+            self._size_of(chunk) == chunk["chunk_bytes"] for chunk in read_json(index)["chunks"]
+        )
+
+    def _size_of(self, chunk):
+        path = self.path / chunk["filename"]
+        return path.stat().st_size if path.exists() else None
 
     def keep_shard(self, number, facts, items):
         """Writes a shard: `items` as LitData's chunk, then `facts`. What a killed process left of it is replaced."""
@@ -134,6 +146,8 @@ class CacheFolder:
                 (index,) = aside.glob(f"*.{INDEX}")
                 (chunk,) = aside.glob("*.bin")
                 sync(chunk)
+                for other in self.path.glob(f"chunk-*-{number}.bin"):  # of a process of another rank
+                    other.unlink()
                 os.replace(chunk, self.path / chunk.name)
                 os.replace(index, self.path / SHARDS / f"{number}.{INDEX}")
             write_whole(self.path / SHARDS / f"{number}.json", json.dumps(facts, ensure_ascii=False).encode())
@@ -173,18 +187,18 @@ class CacheFolder:
             )
         chunks = json.loads((self.path / INDEX).read_bytes())["chunks"]
         for chunk in chunks:
-            path = self.path / chunk["filename"]
-            found = path.stat().st_size if path.exists() else None
+            found = self._size_of(chunk)
             if found != chunk["chunk_bytes"]:
-                self.broken(path, "is missing" if found is None else f"is {found:,} bytes long")
+                cut = f"is {found} bytes long where {chunk['chunk_bytes']} are expected"
+                self.broken(self.path / chunk["filename"], "is missing" if found is None else cut)
         return chunks
 
     def broken(self, path, found):
         """Raises the TrainingError of a shard that is `found` so."""
-        number = path.stem.rpartition("-")[2]
+        delete = "delete it and " if path.exists() else ""
         raise TrainingError(
-            f"The shard {file_name(path)} of the cache {quoted(str(self.path))} {found}; delete "
-            f"{SHARDS}/{number}.json and {INDEX} there and {GO_ON}, which makes this shard alone."
+            f"The shard {file_name(path)} of the cache {quoted(str(self.path))} {found}; {delete}{GO_ON}, which makes "
+            "this shard alone."
         )
 
 
