@@ -3,7 +3,7 @@
 #
 #   bash scripts/test.sh                       everything, on ComfyUI 0.30.0
 #   bash scripts/test.sh --host 0.24.1         on another pinned version (0.27.0, 0.24.1, 0.18.2)
-#   bash scripts/test.sh unit                  one tier: unit (the pack without ComfyUI), evaluation, training, host or e2e
+#   bash scripts/test.sh unit                  one tier: unit (the pack without ComfyUI), evaluation, training, small_world, host or e2e
 #   bash scripts/test.sh host -k controlnet    further arguments go to pytest
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -13,8 +13,8 @@ if [ "${1:-}" = --host ]; then
   export COMFYUI_VERSION=$2
   shift 2
 fi
-tiers="unit evaluation training host e2e"
-case ${1:-} in unit | evaluation | training | host | e2e)
+tiers="unit evaluation training small_world host e2e"
+case ${1:-} in unit | evaluation | training | small_world | host | e2e)
   tiers=$1
   shift
   ;;

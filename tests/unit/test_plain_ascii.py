@@ -3,7 +3,17 @@
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-FOLDERS = ("nodes", "ella_core", "old_workflows", "evaluation", "training", "scripts", "tests", "benchmarks")
+FOLDERS = (
+    "nodes",
+    "ella_core",
+    "old_workflows",
+    "evaluation",
+    "training",
+    "small_world",
+    "scripts",
+    "tests",
+    "benchmarks",
+)
 
 
 def test_python_files_are_plain_ascii():
