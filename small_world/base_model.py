@@ -1,0 +1,190 @@
+"""Trains the frozen base of the small world: an autoencoder, then a UNet with a weak text encoder of its own.
+
+    python -m small_world base --out RUN
+
+Each part is a file of RUN and is not trained twice; the UNet goes on from its last save. Everything is drawn from
+seeds: scene number i is `random_scene(Random(i))`, training takes the numbers from FIRST_SCENE on.
+"""
+
+import json
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .autoencoder import TinyAutoencoder
+from .captions import short_caption
+from .diffusion import alphas_cumprod, noised
+from .narrow_unet import narrow_unet
+from .scenes import draw, random_scene
+from .text_encoder import WeakTextEncoder, rows_of
+
+FIRST_SCENE = 10_000_000  # the study's scenes have smaller numbers
+AUTOENCODER_CHANNELS = 16
+EMA = 0.999
+DROPOUT = 0.1  # of captions, for classifier-free guidance
+
+
+class Base(nn.Module):
+    """UNet and text encoder, trained together."""
+
+    def __init__(self):
+        super().__init__()
+        self.unet = narrow_unet()
+        self.text_encoder = WeakTextEncoder()
+
+    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        # (B, 4, 8, 8), (B,), (B, 77) -> (B, 4, 8, 8)
+        return self.unet(noisy, timesteps, self.text_encoder(rows))
+
+
+def pictures_of(first: int, count: int) -> torch.Tensor:
+    """Scenes `first` to `first + count` as (count, 3, 64, 64) uint8."""
+    drawn = np.stack([np.asarray(draw(random_scene(Random(first + i)))) for i in range(count)])
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+
+
+def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencoder:
+    """The autoencoder, trained for so long, or read from `out`."""
+    model = TinyAutoencoder(AUTOENCODER_CHANNELS)
+    file = out / "autoencoder.safetensors"
+    if file.exists():
+        model.load_state_dict(load_file(file))
+        return model
+    torch.manual_seed(seed)
+    model = model.to(memory_format=torch.channels_last)
+    pictures = pictures_of(FIRST_SCENE, 20_000)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
+    start, step = time.monotonic(), 0
+    while (done := (time.monotonic() - start) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 1.5e-3 * min(1, (step + 1) / 100) * (0.02 + 0.49 * (1 + np.cos(np.pi * done)))
+        x = pictures[torch.randint(len(pictures), (16,))].float() / 255
+        x = x.contiguous(memory_format=torch.channels_last)
+        latents = model.encode(x)
+        # A decoder that bears some noise makes latents that a small UNet can reach.
+        y = model.decode(latents + 0.05 * torch.randn_like(latents))
+        weight = 1 + 6 * (x.amin(1, keepdim=True) < 0.95)
+        error = (weight * ((y - x).abs() + 4 * (y - x).square())).mean()
+        spread = latents.mean((0, 2, 3)).square().mean() + (latents.std((0, 2, 3)) - 1).square().mean()
+        loss = error + 0.02 * spread
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if step % 500 == 0:
+            print(f"autoencoder step {step} error {error.item():.4f}", flush=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, file)
+    return model
+
+
+@torch.inference_mode()
+def latents_of(autoencoder: TinyAutoencoder, first: int, count: int) -> torch.Tensor:
+    """(count, 4, 8, 8) latents of drawn scenes."""
+    parts = [
+        autoencoder.encode(pictures_of(first + i, min(512, count - i)).float() / 255) for i in range(0, count, 512)
+    ]
+    return torch.cat(parts)
+
+
+def scene_latents(out: Path, autoencoder: TinyAutoencoder, count: int) -> torch.Tensor:
+    """The latents of the training's scenes, kept in `out`."""
+    file = out / "latents.safetensors"
+    if not file.exists():
+        save_file({"latents": latents_of(autoencoder, FIRST_SCENE, count).half()}, file)
+    return load_file(file)["latents"].float()
+
+
+def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64, seed: int = 0) -> Base:
+    """UNet and text encoder on short captions, by time; saves their moving average every two minutes."""
+    torch.manual_seed(seed)
+    model, average = Base(), Base()
+    rows = torch.stack(
+        [
+            rows_of(
+                [
+                    short_caption(random_scene(Random(FIRST_SCENE + i)), Random(i * 2 + k)).text
+                    for i in range(len(latents))
+                ]
+            )
+            for k in range(2)
+        ]
+    ).short()
+    empty = rows_of([""]).short()
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+    state = out / "base_state.pt.safetensors"
+    step, spent = 0, 0.0
+    if state.exists():
+        saved = load_file(state)
+        model.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("model.")})
+        average.load_state_dict({k[8:]: v for k, v in saved.items() if k.startswith("average.")})
+        progress = json.loads((out / "base_state.json").read_text())
+        step, spent = progress["step"], progress["seconds"]
+        torch.manual_seed(seed + step)
+    else:
+        average.load_state_dict(model.state_dict())
+    alphas = alphas_cumprod()
+    start, saved_at, mean = time.monotonic() - spent, time.monotonic(), 0.0
+    while (done := (time.monotonic() - start) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * min(1, (step + 1) / 300) * (0.03 + 0.97 * min(1, 2.5 * (1 - done)))
+        which = torch.randint(len(latents), (batch,))
+        x = latents[which]
+        text = rows[torch.randint(2, (batch,)), which]
+        text[torch.rand(batch) < DROPOUT] = empty
+        timesteps = torch.randint(1000, (batch,))
+        noise = torch.randn_like(x)
+        alpha = alphas[timesteps]
+        weight = ((1 - alpha) / alpha * 5).clamp(max=1.0)  # min-SNR with gamma 5 (arXiv 2303.09556)
+        noisy = noised(x, noise, timesteps, alphas)
+        error = F.mse_loss(model(noisy, timesteps, text.long()), noise, reduction="none").mean((1, 2, 3))
+        loss = (weight * error).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        decay = min(EMA, 1 - 1 / (step / 10 + 1))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+        mean += (loss.item() - mean) * (1 if step == 1 else 0.01)
+        last = (time.monotonic() - start) / seconds >= 1
+        if step % 200 == 0:
+            print(
+                f"base step {step} loss {mean:.4f} {step * batch / (time.monotonic() - start):.0f} pictures/s",
+                flush=True,
+            )
+        if last or time.monotonic() - saved_at > 120:
+            _save_base(out, model, average, step, time.monotonic() - start)
+            saved_at = time.monotonic()
+    return average
+
+
+def _save_base(out: Path, model: Base, average: Base, step: int, seconds: float) -> None:
+    """The moving average as base.safetensors and what a resumed training needs."""
+    both = {f"model.{k}": v for k, v in model.state_dict().items()}
+    both |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for file, tensors in (("base_state.pt.safetensors", both), ("base.safetensors", average.state_dict())):
+        part = out / (file + ".part")
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part)
+        part.replace(out / file)
+    (out / "base_state.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+
+
+def load_base(out: Path) -> Base:
+    """The trained base."""
+    base = Base()
+    base.load_state_dict(load_file(out / "base.safetensors"))
+    return base.eval().requires_grad_(False)
+
+
+def picture(decoded: torch.Tensor) -> Image.Image:
+    """(3, H, W) in 0..1 as a picture."""
+    return Image.fromarray((decoded.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
