@@ -33,7 +33,8 @@ class Grid:
         folder = run.path / FOLDER
         folder.mkdir(exist_ok=True)
         file = folder / "connector.part"
-        save_connector(merged(connector) if is_lora(connector) else connector, file)
+        plain = merged(connector) if is_lora(connector) else connector
+        save_connector(plain, file, text_encoder=self.facts)
         try:
             with torch.no_grad():
                 pictures = [self.draw(file, states) for states in self.text_states]
