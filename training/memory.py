@@ -23,5 +23,5 @@ def telling_of_memory(options, micro, step):
         checkpointing = "" if options.gradient_checkpointing else " or switch --gradient-checkpointing on"
         raise TrainingError(
             f"The memory of the device is full in step {step + 1} with micro-batches of {micro}; lower "
-            f"--micro-batch-size{checkpointing}, which changes nothing of what is learned."
+            f"--micro-batch-size{checkpointing}; a step has as many pictures as before."
         ) from None

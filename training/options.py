@@ -69,7 +69,7 @@ class Options:
         return asdict(self)
 
 
-# What may change when a run goes on: nothing of it changes which weights are learned, beyond rounding.
+# What may change when a run goes on: how it is computed and what is seen of it, never the recipe.
 FREE_TO_CHANGE = {
     "steps",
     "micro_batch_size",

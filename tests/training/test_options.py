@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+import sys
 
 import pytest
 import torch
 
+from training.__main__ import main
 from training.errors import TrainingError
 from training.optimizer import learning_rate, new_optimizer
 from training.options import FREE_TO_CHANGE, PRESETS, Options, check_options, micro_batches
@@ -75,3 +77,10 @@ def test_8_bit_adam_says_what_it_needs():
 
 def test_what_may_change_is_named_as_options_are():
     assert FREE_TO_CHANGE < {field.name for field in dataclasses.fields(Options)}
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    monkeypatch.delitem(sys.modules, "training.command", raising=False)
+    assert main(["--preset", "smoke"]) == 1
+    assert capsys.readouterr().err == "training: tyro is not installed; run `pip install .[training]` in the clone.\n"
