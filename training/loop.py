@@ -111,6 +111,10 @@ class Training:
             self.run.tidy(self.options.keep)
         self.accelerator.wait_for_everyone()
         done, folder = self.run.newest()
+        if done > self.options.steps:
+            raise TrainingError(
+                f"{self.run.path} is at step {done} already, and --steps is {self.options.steps}; ask for more steps."
+            )
         if folder is not None:
             parts = (self.connector, self.average, self.optimizer, self.accelerator.scaler)
             done, position = read_state(folder, *parts, self.rank, self.world_size)

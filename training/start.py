@@ -17,8 +17,8 @@ from .command import to_keep
 from .errors import TrainingError
 from .host_base import HostBase, fingerprint
 from .loop import train
-from .options import check_options
-from .run_folder import CONNECTOR, RUN, START, RunFolder
+from .options import check_options, check_resumed
+from .run_folder import CONNECTOR, CONNECTOR_EMA, RUN, START, RunFolder
 from .validation import Validation
 
 
@@ -28,6 +28,8 @@ def start(command):
     # Before any of it is loaded: what can't be trained is told at once.
     accelerator = Accelerator(mixed_precision=options.mixed_precision)
     check_options(options, accelerator.num_processes)
+    if (command.out / RUN).exists():
+        check_resumed(RunFolder(command.out).options, options, command.out)
     grids = bool(options.sample_every and command.prompts)
     base = HostBase(
         command.checkpoint, options.mixed_precision, options.gradient_checkpointing, accelerator.device, with_vae=grids
@@ -36,11 +38,12 @@ def start(command):
     connector = open_connector(command, base, data)
     validate = None
     if command.validation_data is not None and accelerator.is_main_process:
-        held_out = open_data(command, command.validation_data, accelerator)
+        encoding = getattr(data, "encoding", None)  # one language model is enough
+        held_out = open_data(command, command.validation_data, accelerator, encoding)
         micro = options.micro_batch_size or options.batch_size
         validate = Validation(base, held_out, options.validation_size, micro, options.seed)
     sample = open_grid(command, base, data, accelerator) if grids and accelerator.is_main_process else None
-    return train(
+    run = train(
         options,
         base,
         connector,
@@ -52,10 +55,17 @@ def start(command):
         command=to_keep(command),
         accelerator=accelerator,
     )
+    if accelerator.is_main_process:
+        name = CONNECTOR_EMA if options.ema_decay else CONNECTOR
+        print(f"training: step {options.steps} is done; {run.path / name} is for Load ELLA.")
+    return run
 
 
-def open_data(command, data, accelerator):
-    """The DataSource of a cache, or one that encodes pictures and captions when their turn comes."""
+def open_data(command, data, accelerator, encoding=None):
+    """The DataSource of a cache, or one that encodes pictures and captions when their turn comes.
+
+    `encoding` is an Encoding that is there already.
+    """
     options = command.options
     if (Path(data) / SETTINGS).is_file():
         from .cached_inputs import CachedInputs
@@ -79,9 +89,8 @@ def open_data(command, data, accelerator):
     pictures, skipped = open_pictures(data)
     if skipped and accelerator.is_main_process:
         print(f"training: skipped {skipped_sentence(skipped)}.", file=sys.stderr)
-    return EncodedInputs(
-        pictures, make_buckets(options.resolution), open_encoding(command, accelerator), options.seed, command.workers
-    )
+    encoding = encoding or open_encoding(command, accelerator)
+    return EncodedInputs(pictures, make_buckets(options.resolution), encoding, options.seed, command.workers)
 
 
 def open_encoding(command, accelerator, dtype=None):

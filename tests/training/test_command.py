@@ -70,9 +70,11 @@ def test_a_run_from_a_cache_goes_on_bit_for_bit(command, tmp_path):
     assert (facts.base, facts.text_encoder.architecture, facts.text_encoder.max_length) == ("sd15", "bert", 16)
 
 
-def test_a_run_without_a_cache_is_the_same(command, files, tmp_path):
+def test_a_run_without_a_cache_is_the_same(command, files, tmp_path, capsys):
     assert main(command(2, out=tmp_path / "cached")) == 0
-    assert main(command(2, data=files / "pictures", text_encoder=files / "bert")) == 0
+    on_demand = {"data": files / "pictures", "validation_data": files / "pictures", "text_encoder": files / "bert"}
+    assert main(command(2, **on_demand, validate_every=2, validation_size=10)) == 0
+    assert f"{tmp_path / 'run/connector_ema.safetensors'} is for Load ELLA" in capsys.readouterr().out
     found, expected = (weights(RunFolder(tmp_path / name)) for name in ("run", "cached"))
     assert all(torch.allclose(found[key], expected[key], atol=1e-6) for key in found)
 

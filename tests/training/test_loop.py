@@ -203,6 +203,14 @@ def test_resumed_with_other_settings_shows_the_difference(tmp_path):
     assert run.newest()[0] == 3 and run.options.steps == 3
 
 
+def test_a_run_that_is_done_stays_as_it_is_and_fewer_steps_are_refused(tmp_path):
+    run = run_small(tmp_path / "run", small(steps=4))
+    before = weights(run)
+    assert same(weights(run_small(tmp_path / "run", small(steps=4))), before)
+    with pytest.raises(TrainingError, match="is at step 4 already, and --steps is 2; ask for more steps"):
+        run_small(tmp_path / "run", small(steps=2))
+
+
 def test_a_cosine_has_its_end_in_its_settings(tmp_path):
     run_small(tmp_path / "run", small(schedule="cosine"))
     with pytest.raises(TrainingError, match="where its cosine ends"):
