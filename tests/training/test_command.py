@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -23,7 +26,7 @@ from training.host_base import host_module
 host_module("comfy.sd")
 
 from small_runs import same, weights  # noqa: E402
-from tiny_data import cache, make_checkpoint, make_folder, make_text_encoder  # noqa: E402
+from tiny_data import REPO, cache, make_checkpoint, make_folder, make_text_encoder  # noqa: E402
 
 SMALL = "--preset smoke --resolution 64 --max-length 16 --batch-size 2 --warmup-steps 0 --no-tensorboard --workers 0"
 
@@ -157,3 +160,28 @@ def test_presets_are_the_defaults_of_the_command(name):
 def test_no_command_is_told(capsys):
     assert main(["train"]) == 2
     assert "train is no command" in capsys.readouterr().out
+
+
+def test_ctrl_c_saves_and_resume_goes_on(command, tmp_path):
+    """Through the door: a process of its own, the signal of a keyboard, and --resume."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", *command(100_000, log_every=1)],
+        cwd=REPO,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "run/log.jsonl"
+    end = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) >= 3):
+        assert process.poll() is None and time.monotonic() < end, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume with the run's folder, goes on" in said
+    stopped, _ = RunFolder(tmp_path / "run").newest()
+    assert stopped >= 3
+    assert main(["--resume", str(tmp_path / "run"), "--steps", str(stopped + 2)]) == 0
+    assert main(command(stopped + 2, out=tmp_path / "whole")) == 0
+    assert same(weights(RunFolder(tmp_path / "run")), weights(RunFolder(tmp_path / "whole")))
