@@ -98,7 +98,7 @@ def scene_latents(out: Path, autoencoder: TinyAutoencoder, count: int) -> torch.
     """The latents of the training's scenes, kept in `out`."""
     file = out / "latents.safetensors"
     if not file.exists():
-        save_file({"latents": latents_of(autoencoder, FIRST_SCENE, count).half()}, file)
+        save_file({"latents": latents_of(autoencoder, FIRST_SCENE, count).half().contiguous()}, file)
     return load_file(file)["latents"].float()
 
 
@@ -176,6 +176,13 @@ def _save_base(out: Path, model: Base, average: Base, step: int, seconds: float)
         save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part)
         part.replace(out / file)
     (out / "base_state.json").write_text(json.dumps({"step": step, "seconds": seconds}))
+
+
+def load_autoencoder(out: Path) -> TinyAutoencoder:
+    """The trained autoencoder."""
+    model = TinyAutoencoder(AUTOENCODER_CHANNELS)
+    model.load_state_dict(load_file(out / "autoencoder.safetensors"))
+    return model.eval().requires_grad_(False)
 
 
 def load_base(out: Path) -> Base:

@@ -1,0 +1,84 @@
+"""Scenes with dense captions as what a training takes: latents, and a language model's states read once."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from ella_core import load_text_encoder
+from ella_core.connectors.facts import TextEncoderFacts
+from training.batch import Batch
+
+from .base_model import FIRST_SCENE
+from .captions import dense_caption
+from .scenes import random_scene
+
+LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
+
+
+class SceneData:
+    """The data source of a training on the first `len(text_states)` scenes, in an order of its own for each seed."""
+
+    def __init__(
+        self, latents: torch.Tensor, text_states: torch.Tensor, empty_states: torch.Tensor, facts: dict, seed: int
+    ):
+        self.latents, self.text_states = latents, text_states
+        self.empty_states, self.facts = empty_states, facts
+        self.seed, self.given = seed, 0
+
+    def batches(self, batch_size: int, rank: int, world_size: int) -> Iterator[Batch]:
+        """Endless batches; an epoch's order depends on the seed and the epoch alone."""
+        while True:
+            first = (self.given * world_size + rank) * batch_size
+            which = torch.tensor([self._scene(first + i) for i in range(batch_size)])
+            self.given += 1
+            yield Batch(self.latents[which], self.text_states[which].float())
+
+    def _scene(self, position: int) -> int:
+        epoch, index = divmod(position, len(self.text_states))
+        if getattr(self, "_epoch", None) != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 10_007 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.text_states), generator=generator).tolist()
+        return self._order[index]
+
+    def state_dict(self) -> dict:
+        """How many batches of each rank were given out."""
+        return {"given": self.given}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on after so many."""
+        self.given = state["given"]
+
+
+def caption_of(scene: int) -> str:
+    """The dense caption of a training scene by its number from 0."""
+    return dense_caption(random_scene(Random(FIRST_SCENE + scene)), Random(scene)).text
+
+
+def read_captions(encoder_path: Path, count: int, file: Path, name: str) -> tuple[torch.Tensor, torch.Tensor, dict]:
+    """(count, 128, text_dim) float16 states of the training's captions, (1, 128, text_dim) of the empty prompt, facts.
+
+    Kept in `file` with the encoder's facts, part by part, so that an interrupted reading goes on.
+    """
+    encoder = load_text_encoder(encoder_path)
+    encoder.read_weights()
+    facts = asdict(
+        TextEncoderFacts(encoder.architecture, encoder.text_dim, "float32", max_length=LENGTH, padding=True, name=name)
+    )
+    parts = []
+    for first in tqdm(range(0, count, 2048), desc="thousands of captions"):
+        part = file.with_name(f"{file.name}.{first:06d}.safetensors")
+        if not part.exists():
+            texts = [caption_of(i) for i in range(first, min(count, first + 2048))]
+            states = torch.cat([encoder.encode(text, LENGTH).half() for text in texts])
+            save_file({"states": states}, part, {"facts": json.dumps(facts)})
+        with safe_open(part, "pt") as opened:
+            assert json.loads(opened.metadata()["facts"]) == facts
+        parts.append(load_file(part)["states"])
+    return torch.cat(parts)[:count], encoder.encode("", LENGTH).float(), facts
