@@ -1,0 +1,112 @@
+"""The small world's commands; `python -m small_world --help` lists them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ella_core.errors import ELLAError
+from evaluation.errors import EvaluationError
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class BaseCommand:
+    """Trains the autoencoder and the base; what RUN has already is kept, and the base goes on from its last save."""
+
+    out: Path  # the folder RUN
+    autoencoder_seconds: float = 600.0
+    base_seconds: float = 2400.0
+    scenes: int = 50_000
+
+    def run(self) -> None:
+        from .base_model import scene_latents, train_autoencoder, train_base
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        autoencoder = train_autoencoder(self.out, self.autoencoder_seconds)
+        train_base(self.out, scene_latents(self.out, autoencoder, self.scenes), self.base_seconds)
+
+
+@dataclass(frozen=True)
+class CheckpointCommand:
+    """Writes the checkpoint of a trained base that ComfyUI loads as Stable Diffusion 1.5."""
+
+    base: Path  # the folder RUN
+    out: Path  # a file for models/checkpoints
+
+    def run(self) -> None:
+        from .base_model import load_autoencoder, load_base
+        from .widen import save_checkpoint
+
+        save_checkpoint(self.out, load_base(self.base), load_autoencoder(self.base))
+
+
+@dataclass(frozen=True)
+class StudyCommand:
+    """Trains and judges the paper's connectors on a trained base; goes on where it was stopped."""
+
+    base: Path  # the folder RUN
+    out: Path
+    steps: int = 1500
+    seeds: int = 3
+    scenes: int = 10_240  # whose captions are read by the language model
+    prompts: int = 300
+
+    def run(self) -> None:
+        from .study import study
+
+        study(self.base, self.out, self.steps, self.seeds, self.scenes, self.prompts)
+
+
+@dataclass(frozen=True)
+class QuestionsCommand:
+    """Writes prompts of the small world with their questions, for `python -m evaluation generate --suite custom`."""
+
+    out: Path  # a CSV file
+    prompts: int = 300
+    held_out: bool = False
+
+    def run(self) -> None:
+        from .measure import asked
+        from .question_suite import write_questions
+
+        write_questions(self.out, asked(self.prompts, held_out=self.held_out))
+
+
+@dataclass(frozen=True)
+class JudgeCommand:
+    """Answers the questions of a run of `python -m evaluation generate` from the shapes in its pictures."""
+
+    run_folder: tyro.conf.Positional[Path]
+
+    def run(self) -> None:
+        from .question_suite import judge_run
+
+        print("\n".join(judge_run(self.run_folder)), file=sys.stderr)
+
+
+Command = (
+    Annotated[BaseCommand, tyro.conf.subcommand("base")]
+    | Annotated[CheckpointCommand, tyro.conf.subcommand("checkpoint")]
+    | Annotated[StudyCommand, tyro.conf.subcommand("study")]
+    | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
+    | Annotated[JudgeCommand, tyro.conf.subcommand("judge")]
+)
+
+
+def main() -> int:
+    command = tyro.cli(Command, prog="python -m small_world", description=__doc__)
+    try:
+        command.run()
+    except (ELLAError, EvaluationError, TrainingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
