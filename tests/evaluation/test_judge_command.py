@@ -104,17 +104,9 @@ def test_two_processes_give_the_file_that_one_gives(run, blip, tmp_path):
     assert len(alone.splitlines()) == QUESTIONS
     lines = alone.splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:7]))
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "evaluation"]
+    # Accelerate's own launcher starts one process on a CPU, whatever --num_processes says.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch += ["--module", "evaluation"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
         [*launch, *command(run, blip, "--batch-size", "3")], cwd=REPO, env=environment, capture_output=True, text=True
