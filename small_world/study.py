@@ -1,113 +1,37 @@
 """The paper's comparison of connectors in the small world: each cell is trained, sampled and judged, and is a line.
 
-    python -m small_world study --out DIR
+    python -m small_world study --base BASE --out STUDY
 
-A cell that has its line in DIR/results.jsonl is not computed again, so that a study goes on where it was stopped.
+What has its line in STUDY/results.jsonl is not computed again, so that a study goes on where it was stopped.
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ella_core import load_connector, load_text_encoder, new_connector
+from ella_core import load_text_encoder
 from evaluation.line_file import LineFile
-from training.loop import train
-from training.options import Options
-from training.run_folder import CONNECTOR_EMA
 
 from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
-from .diffusion import alphas_cumprod
+from .cells import cells, train_cell
 from .measure import as_line, asked, draw_prompts, summary
-from .narrow_unet import CONTEXT
-from .packaged_models import language_model
+from .packaged_models import NAMES, language_model
 from .scene_data import LENGTH, SceneData, read_captions
 from .text_encoder import rows_of
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One training of the study: a connector of a kind and depth (None where it has none), its steps and seed."""
-
-    kind: str
-    depth: int | None
-    steps: int
-    seed: int
-    language_model: str = "minilm"
-
-    @property
-    def name(self) -> str:
-        """A folder's name."""
-        depth = "" if self.depth is None else f"-{self.depth}"
-        return f"{self.kind}{depth}-{self.language_model}-{self.steps}-{self.seed}"
-
-
-PAPER_KINDS = (("mlp", None), ("resampler", 1), ("resampler", 6), ("adaln-zero", 6), ("tsc", 6))
-
-
-def cells(steps: int, seeds: int) -> list[Cell]:
-    """The paper's table 6, seed by seed, so that an unfinished study has whole rows."""
-    return [Cell(kind, depth, steps, seed) for seed in range(seeds) for kind, depth in PAPER_KINDS]
-
-
-class NarrowBase:
-    """The frozen base as the training takes it."""
-
-    prediction = "eps"
-    name = "small-world"
-    context_width = CONTEXT
-
-    def __init__(self, base: Base):
-        self.module = base.unet.eval().requires_grad_(False)
-        self.alphas_cumprod = alphas_cumprod().double()
-
-    def predict(self, noisy_latents, timesteps, context, pooled=None, sizes=None):
-        """The noise in (B, 4, 8, 8) latents."""
-        return self.module(noisy_latents, timesteps, context)
-
-
-def new_cell_connector(cell: Cell, text_dim: int) -> nn.Module:
-    """A new narrow connector of the cell's kind, by its seed."""
-    torch.manual_seed(cell.seed)
-    sizes = {"width": CONTEXT, "text_dim": text_dim}
-    if cell.depth is not None:
-        sizes["depth"] = cell.depth
-    if cell.kind in ("tsc", "adaln-zero"):
-        sizes["time_dim"] = CONTEXT
-    return new_connector(cell.kind, **sizes)
-
-
-def options_of(cell: Cell, batch_size: int) -> Options:
-    """The paper's recipe at the small world's size: a higher rate and a short warm-up, since steps are few."""
-    return Options(
-        steps=cell.steps,
-        batch_size=batch_size,
-        micro_batch_size=0,
-        learning_rate=1e-3,
-        schedule="cosine",
-        warmup_steps=min(100, cell.steps // 4),
-        ema_decay=0.99,
-        min_snr=5.0,
-        max_length=LENGTH,
-        resolution=64,
-        seed=cell.seed,
-        save_every=250,
-        validate_every=0,
-        tensorboard=False,
-    )
-
-
-def train_cell(cell: Cell, base: Base, data: SceneData, out: Path, batch_size: int = 64) -> nn.Module:
-    """The trained connector (its moving average), gone on with where it was stopped."""
-    connector = new_cell_connector(cell, data.text_states.shape[-1])
-    run = train(options_of(cell, batch_size), NarrowBase(base), connector, data, out / cell.name, progress=False)
-    return load_connector(run.path / CONNECTOR_EMA)
+OWN = "own text encoder"
+# What the TSC is told instead of the evaluation's own timestep.
+TOLD = {
+    "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
+    "shuffled timesteps": lambda timesteps: (timesteps * 7919 + 613) % 1000,
+}
 
 
 def tokens_of(connector: nn.Module, encoder, timestep: Callable | None = None) -> Callable:
@@ -155,30 +79,30 @@ def measure_into(
             )
 
 
-def study(base_folder: Path, out: Path, steps: int, seeds: int, scenes: int, prompts: int) -> None:
-    """The paper's kinds, the base's own text encoder, and the TSC told one timestep or shuffled ones, as lines."""
+def study(
+    base_folder: Path, out: Path, steps: int, seeds: int, scenes: int, prompts: int, decoder: bool = False
+) -> None:
+    """Every cell, the base's own text encoder, and the TSC told another timestep than the evaluation's, as lines."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.jsonl"
     base, autoencoder = load_base(base_folder), load_autoencoder(base_folder)
-    measure_into(file, {"cell": "own text encoder", "seed": 0}, base, autoencoder, own_tokens(base), prompts)
-    path = language_model("minilm", out / "language_models")
-    states, empty, facts = read_captions(path, scenes, out / "minilm", "sentence-transformers/all-MiniLM-L6-v2")
-    encoder = load_text_encoder(path)
-    encoder.read_weights()
     latents = load_file(base_folder / "latents.safetensors")["latents"][:scenes].float()
-    for cell in cells(steps, seeds):
-        data = SceneData(latents, states, empty, facts, cell.seed)
-        connector = train_cell(cell, base, data, out).eval().requires_grad_(False)
+    measure_into(file, {"cell": OWN, "seed": 0}, base, autoencoder, own_tokens(base), prompts)
+
+    @cache
+    def read_by(name: str) -> tuple:
+        path = language_model(name, out / "language_models")
+        encoder = load_text_encoder(path)
+        encoder.read_weights()
+        return encoder, read_captions(encoder, scenes, out / name, NAMES[name])
+
+    for cell in cells(steps, seeds, decoder):
+        encoder, read = read_by(cell.language_model)
+        connector = train_cell(cell, base, SceneData(latents, *read, cell.seed), out).eval().requires_grad_(False)
         named = {"cell": cell.name, "seed": cell.seed, "kind": cell.kind, "depth": cell.depth, "steps": cell.steps}
+        named |= {"language_model": cell.language_model, "told": None}
         measure_into(file, named, base, autoencoder, tokens_of(connector, encoder), prompts)
-        if cell.kind == "tsc":
+        if (cell.kind, cell.depth, cell.steps, cell.language_model) == ("tsc", 6, steps, "minilm"):
             for told, timestep in TOLD.items():
-                told_name = named | {"cell": f"{cell.name} told {told}"}
-                measure_into(file, told_name, base, autoencoder, tokens_of(connector, encoder, timestep), prompts)
-
-
-# What the TSC is told instead of the evaluation's own timestep.
-TOLD = {
-    "the timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
-    "another timestep": lambda timesteps: (timesteps * 7919 + 613) % 1000,
-}
+                tokens = tokens_of(connector, encoder, timestep)
+                measure_into(file, named | {"told": told}, base, autoencoder, tokens, prompts)

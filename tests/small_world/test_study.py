@@ -8,12 +8,13 @@ import torch
 from evaluation.line_file import LineFile
 from small_world.autoencoder import TinyAutoencoder
 from small_world.base_model import Base
+from small_world.cells import PAPER_KINDS, Cell, cells, train_cell
 from small_world.claims import Claim
 from small_world.judge import shapes_in
 from small_world.measure import asked, judged, summary
 from small_world.scene_data import SceneData
 from small_world.scenes import Scene, draw
-from small_world.study import PAPER_KINDS, Cell, cells, measure_into, own_tokens, train_cell
+from small_world.study import measure_into, own_tokens
 
 FACTS = {"architecture": "bert", "hidden_size": 16, "dtype": "float32", "layer": -1, "max_length": 5, "padding": True}
 
@@ -45,7 +46,8 @@ def test_two_processes_see_together_what_one_sees():
 
 
 def test_the_cells_are_the_papers_table():
-    assert len(cells(10, 3)) == 15
+    assert len(cells(10, 3)) == 19 and len(cells(10, 3, decoder=True)) == 22
+    assert len({cell.name for cell in cells(10, 3, decoder=True)}) == 22
     assert [(cell.kind, cell.depth) for cell in cells(10, 3)[:5]] == list(PAPER_KINDS)
 
 

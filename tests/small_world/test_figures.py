@@ -1,0 +1,54 @@
+"""The table and the plots of a study from its lines, with pictures that were drawn right, wrong or not at all."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from ella_core.errors import ELLAError
+from small_world.figures import figures, share
+from small_world.judge import shapes_in
+from small_world.measure import as_line, asked, judged, summary
+from small_world.scenes import Scene, draw
+
+
+def line(named, drawn):
+    """A line of results of 60 prompts, `drawn` giving the scene whose picture each one got."""
+    prompts = asked(60)
+    rights = [judged(one, shapes_in(draw(drawn(one.scene)))) for one in prompts]
+    named = {"seed": 0, "captions": "dense", "held_out": False} | named
+    return named | summary(rights) | {"pictures": [as_line(right) for right in rights]}
+
+
+def test_a_study_is_drawn_again_from_its_lines(tmp_path):
+    tsc = {"kind": "tsc", "depth": 6, "steps": 10, "language_model": "minilm", "told": None}
+    lines = [
+        line({"cell": "own text encoder"}, lambda scene: Scene(())),
+        line({"cell": "tsc-6", **tsc}, lambda scene: scene),
+        line({"cell": "tsc-6", **tsc, "told": "timestep 500"}, lambda scene: Scene(scene.groups[:1])),
+        line({"cell": "tsc-6", **tsc, "seed": 1}, lambda scene: scene),
+        line({"cell": "tsc-6", **tsc, "steps": 5}, lambda scene: Scene(scene.groups[:1])),
+    ]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    text = figures(tmp_path, tmp_path / "out")
+    rows = {row.split("|")[1].strip(): row.split("|")[2:] for row in text.splitlines()[2:]}
+    assert list(rows) == ["the base's own text encoder", "TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
+    assert [cell.split()[0] for cell in rows["TSC x6"][:5]] == ["100.0"] * 5
+    assert rows["the base's own text encoder"][0].split() == ["0.0", "(0.0..0.0)"]
+    assert 20 < float(rows["TSC x6, told timestep 500"][0].split()[0]) < 80
+    for name in ("by_objects.png", "by_words.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert picture.width > 600 and len(picture.convert("RGB").getcolors(2**20)) > 20
+
+
+def test_an_interval_holds_the_share_and_narrows_with_more_pictures():
+    pictures = [{"bound": (number % 3, 3)} for number in range(30)]
+    few, many = share(pictures, "bound"), share(pictures * 10, "bound")
+    assert few[0] == many[0] == pytest.approx(100 / 3)
+    assert few[1] < many[1] < many[0] < many[2] < few[2]
+    assert share([{"bound": (0, 0)}] * 5, "bound") is None
+
+
+def test_a_study_without_results_is_a_sentence(tmp_path):
+    with pytest.raises(ELLAError, match="run python -m small_world study first"):
+        figures(tmp_path, tmp_path / "out")
