@@ -103,6 +103,55 @@ class JudgeCommand:
         print("\n".join(judge_run(self.run_folder)), file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class ExportCommand:
+    """Stores a trained base, autoencoder and connector narrow and in float16, for the demo."""
+
+    base: Path  # the folder RUN of the base
+    connector: Path  # a connector that was trained on it
+    out: Path
+
+    def run(self) -> None:
+        from .export import export
+
+        print(f"{export(self.base, self.connector, self.out) / 1e6:.1f} MB in {self.out}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class ModelsCommand:
+    """Makes the folder of models that ComfyUI draws with, out of what export stored; what is there stays."""
+
+    stored: Path  # what export wrote
+    out: Path
+
+    def run(self) -> None:
+        from .models_folder import make_models
+
+        make_models(self.stored, self.out)
+
+
+@dataclass(frozen=True)
+class DescribeCommand:
+    """Says what pictures show and what of a prompt they get right, as a line of JSON."""
+
+    pictures: tyro.conf.Positional[tuple[Path, ...]]
+    prompt: str
+
+    def run(self) -> None:
+        import json
+
+        from PIL import Image
+
+        from .description import judgement, outside, shown
+        from .judge import shapes_in
+        from .prompt_reader import read_prompt
+
+        reading = read_prompt(self.prompt)
+        found = [shapes_in(Image.open(path)) for path in self.pictures]
+        pictures = [[f"shows {shown(shapes)}", *judgement(reading, shapes)] for shapes in found]
+        print(json.dumps({"outside": outside(reading), "pictures": pictures}))
+
+
 Command = (
     Annotated[BaseCommand, tyro.conf.subcommand("base")]
     | Annotated[CheckpointCommand, tyro.conf.subcommand("checkpoint")]
@@ -110,6 +159,9 @@ Command = (
     | Annotated[FiguresCommand, tyro.conf.subcommand("figures")]
     | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
     | Annotated[JudgeCommand, tyro.conf.subcommand("judge")]
+    | Annotated[ExportCommand, tyro.conf.subcommand("export")]
+    | Annotated[ModelsCommand, tyro.conf.subcommand("models")]
+    | Annotated[DescribeCommand, tyro.conf.subcommand("describe")]
 )
 
 

@@ -5,6 +5,7 @@ from it. The dense one is what a language model writes when it is asked to descr
 the claims that it makes, and only those.
 """
 
+import re
 from dataclasses import dataclass
 from random import Random
 
@@ -114,6 +115,13 @@ def dense_caption(scene: Scene, random: Random) -> Caption:
     while sum(len(sentence.split()) for sentence in sentences) < 30:
         sentences.append(fillers.pop())
     return Caption(" ".join(sentence for sentence in sentences if sentence), tuple(dict.fromkeys(claims)))
+
+
+def words_between() -> frozenset[str]:
+    """The words, in lower case, that dense captions have beside shapes, places and relations."""
+    sentences = " ".join((*_OPENINGS, *_THERE_IS, *_RELATED, *_ALSO, *_FILLERS)).lower()
+    names = {"the", "is", "are", "lies", "lie"}
+    return frozenset(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", sentences))) | names
 
 
 def _looks(group: Group, size: str | None) -> Looks:

@@ -81,13 +81,16 @@ class Claim:
             self.relation == "inside" or all(any(stands(a, b) for b in others[0]) for a in found)
         )
 
+    def __str__(self) -> str:
+        if self.relation is None:
+            return str(self.looks)
+        if self.relation == "at":
+            return f"{self.looks} at the {self.place}"
+        return f"{self.looks} {self.relation} {' and '.join(str(other) for other in self.others)}"
+
     def question(self) -> str:
         """The claim as a question in a fixed form, which `from_question` reads back."""
-        if self.relation is None:
-            return f"Does the picture show {self.looks}?"
-        if self.relation == "at":
-            return f"Does the picture show {self.looks} at the {self.place}?"
-        return f"Does the picture show {self.looks} {self.relation} {' and '.join(str(o) for o in self.others)}?"
+        return f"Does the picture show {self}?"
 
     @classmethod
     def from_question(cls, question: str) -> "Claim":
@@ -117,10 +120,16 @@ def _looks(number: str, size: str | None, colour: str, kind: str) -> Looks:
     return Looks({"a": 1, "two": 2, "three": 3}[number], size, colour, kind)
 
 
+def place_of(shape: Seen) -> str:
+    """The name of the cell, out of `PLACES`, that a shape's centre lies in."""
+    row, column = (min(2, max(0, int(v * 3 / PIXELS))) for v in (shape.y, shape.x))
+    return PLACES[row][column]
+
+
 def _at(shape: Seen, place: str) -> bool:
     """Whether a shape's centre lies in the cell, or the row, of this name."""
-    row, column = (min(2, max(0, int(v * 3 / PIXELS))) for v in (shape.y, shape.x))
-    return ROWS[row] == place or PLACES[row][column] == place
+    cell = place_of(shape)
+    return cell == place or any(name == place and cell in row for name, row in zip(ROWS, PLACES))
 
 
 def _inside(a: Seen, b: Seen) -> bool:

@@ -77,10 +77,10 @@ def checkpoint(base: Base, autoencoder: TinyAutoencoder) -> dict[str, torch.Tens
     )
 
 
-def save_checkpoint(path: Path, base: Base, autoencoder: TinyAutoencoder) -> None:
+def save_checkpoint(path: Path, base: Base, autoencoder: TinyAutoencoder, dtype: torch.dtype = torch.float32) -> None:
     """Writes `checkpoint` whole or not at all."""
     part = path.with_name(path.name + ".part")
-    save_file(checkpoint(base, autoencoder), part)
+    save_file({name: value.to(dtype) for name, value in checkpoint(base, autoencoder).items()}, part)
     part.replace(path)
 
 
