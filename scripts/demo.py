@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import demo_small_world
 from demo_models import FOLDERS, KINDS, ModelError, choose_models
 from in_process_host import REPO, import_host
 from step_sigmas import model_sampling_of, step_sigmas
@@ -56,15 +57,19 @@ def server_flags(run_folder, models_directory):
     return flags
 
 
-def draw(server, workflow, checkpoint):
-    """Queues the workflow and shows its progress; returns the path of the picture."""
+def api_prompt(server, workflow):
+    """The API prompt of the workflow, once the server has the pack."""
+    if "ELLAApplyConditioning" not in server.object_info():
+        raise ServerError("ComfyUI could not load the pack.")
+    return server.api_prompt(workflow)
+
+
+def draw(server, prompt, workflow, checkpoint):
+    """Queues the API prompt of the workflow and shows its progress; returns the path of the picture."""
     import comfy.utils
 
     from ella_core.host.timesteps import timesteps_of
 
-    if "ELLAApplyConditioning" not in server.object_info():
-        raise ServerError("ComfyUI could not load the pack.")
-    prompt = server.api_prompt(workflow)
     settings = next(node["inputs"] for node in prompt.values() if node["class_type"] == "KSampler")
     sampling = model_sampling_of(comfy.utils.load_torch_file(checkpoint))
     if sampling is None:
@@ -83,8 +88,12 @@ def draw(server, workflow, checkpoint):
 
 def run(options, run_folder, log):
     workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    import_host(COMFYUI)
-    models, models_directory = choose_models(workflow, options.models, COMFYUI, say)
+    core = import_host(COMFYUI)
+    models, models_directory = choose_models(workflow, options.models, COMFYUI, say, options.small_world)
+    is_small_world = models_directory == str(demo_small_world.MODELS)
+    if is_small_world:
+        options.prompt = options.prompt or demo_small_world.PROMPT
+        demo_small_world.fill_in(workflow, core)
     fill_in(workflow, models, options.prompt)
     import folder_paths
 
@@ -94,10 +103,18 @@ def run(options, run_folder, log):
     with started(COMFYUI, *server_flags(run_folder, models_directory), log=log) as server:
         if options.serve:
             say("the workflows are in Templates, under ELLA; Ctrl-C ends ComfyUI")
+            if is_small_world:
+                say(f"choose {' and '.join(dict.fromkeys(models.values()))} in the loaders, and 64 x 64 pixels")
             print(server.address, flush=True)
             server.process.wait()
             raise ServerError("ComfyUI ended by itself.")
-        picture = draw(server, workflow, checkpoint)
+        prompt = api_prompt(server, workflow)
+        picture = draw(server, prompt, workflow, checkpoint)
+        if is_small_world:
+            say("now the same seed through the checkpoint's own text encoder")
+            pictures = picture, draw(server, demo_small_world.own_encoder(prompt), None, checkpoint)
+            demo_small_world.describe(pictures, options.prompt, COMFYUI, say)
+            picture = demo_small_world.side_by_side(pictures, picture.with_name(f"{picture.stem}side_by_side.png"))
     say(f"{time.monotonic() - begun:.0f} s")
     print(picture)
 
@@ -111,6 +128,11 @@ def main():
     parser.add_argument("prompt", nargs="?", help="what to draw; without it, the workflow's own prompt")
     parser.add_argument(
         "--models", metavar="DIR", type=os.path.abspath, help=f"a folder with {', '.join(KINDS.values())}"
+    )
+    parser.add_argument(
+        "--small-world",
+        metavar="DIR",
+        help="draw the small world of this folder, which python -m small_world export wrote",
     )
     parser.add_argument("--serve", action="store_true", help="keep ComfyUI running and print its address")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Which models the demo draws with: those of a folder, ComfyUI's own, or small random ones that it makes."""
+"""Which models the demo draws with: those of a folder, ComfyUI's own, the small world's, or small random ones."""
 
 import os
 import subprocess
@@ -19,11 +19,13 @@ class ModelError(Exception):
     """What is wrong with the models, in a sentence."""
 
 
-def choose_models(workflow, directory, comfyui, say):
+def choose_models(workflow, directory, comfyui, say, small_world=None):
     """(file name for each loader node, model folders that the server gets beside its own, None where it needs none).
 
-    `directory` is the user's folder of models or None; `say` takes each remark. ComfyUI is in this process by then.
+    `directory` is the user's folder of models or None; `small_world` a folder of the small world to draw with whatever
+    else is there, or None; `say` takes each remark. ComfyUI is in this process by then.
     """
+    import demo_small_world
     import folder_paths
     from utils.extra_config import load_extra_path_config
 
@@ -42,10 +44,16 @@ def choose_models(workflow, directory, comfyui, say):
     if os.path.isfile(config):
         load_extra_path_config(config)
     register_model_folders()
+    if small_world is not None:
+        return demo_small_world.make_models(small_world, comfyui, say)
     chosen = {kind: _by_name(names, wanted[kind]["name"]) for kind, names in _listed_names().items()}
     if None not in chosen.values():
         _say_chosen(chosen, say)
         return chosen, None
+
+    if demo_small_world.is_stored(demo_small_world.STORED):
+        say("ComfyUI has no models for ELLA yet; the README names the real ones.")
+        return demo_small_world.make_models(demo_small_world.STORED, comfyui, say)
 
     _make_random_models(wanted.values(), comfyui)
     say("ComfyUI has no models for ELLA yet, so small ones of random weights are used:")

@@ -66,18 +66,19 @@ def short_caption(scene: Scene, random: Random) -> Caption:
         count, size, colour, kind = group.looks
         looks = Looks(count, size if random.random() < 0.6 else None, colour, kind)
         here = "" if group.inside is not None or random.random() < 0.3 else f" {group.place}"
+        inside = []
         part = (str(looks) if random.random() < 0.5 or count > 1 else str(looks).removeprefix("a ")) + here
         if group.inside is not None and random.random() < 0.7:
             outer = _looks(scene.groups[group.inside], size=None)
             part += f" inside {outer}"
-            claims.append(Claim(looks, "inside", others=(outer,)))
+            inside = [Claim(looks, "inside", others=(outer,))]
         if words + len(part.split()) > _ROOM:
             left = sum(len(other.shapes) for other in groups[position:])
             parts.append(f"{NUMBERS[left]} more")
             break
         parts.append(part)
         words += len(part.split())
-        claims.append(Claim(looks))
+        claims += [*inside, Claim(looks)]
         if here:
             claims.append(Claim(looks, "at", group.place))
     return Caption(random.choice((", ", ", ", " and ")).join(parts), tuple(claims))

@@ -29,5 +29,7 @@ def outside(reading: Reading) -> str | None:
     """A sentence on what this world knows where the prompt says more, else None."""
     if reading.claims and not reading.unknown:
         return None
-    words = f"does not know the words {', '.join(reading.unknown)}" if reading.unknown else "finds no shape in the prompt"
+    words = (
+        f"does not know the words {', '.join(reading.unknown)}" if reading.unknown else "finds no shape in the prompt"
+    )
     return f"The small world {words}. {WORLD}"

@@ -1,6 +1,6 @@
 """Makes the folder of models that ComfyUI draws the small world with, out of what is stored narrow.
 
-    python -m small_world models --stored assets/small_world --out MODELS
+python -m small_world models --stored assets/small_world --out MODELS
 """
 
 import hashlib

@@ -22,7 +22,7 @@ _PIECES = re.compile(
     rf"|(?:(?:in|at|on) )?(?:the )?(?P<place>{_PLACES})\b"
     r"|(?P<pronoun>it|they|them|both)\b|(?P<link>,|:|and\b)|(?P<word>[^\W_]+)"
 )
-_WORDS = words_between() | {*_COUNTS, "to", "in", "at", "on", "of", "with", "picture", "shape", "shapes"}
+_WORDS = words_between() | {*_COUNTS, "to", "in", "at", "on", "of", "with", "picture", "shape", "shapes", "more"}
 WORLD = (
     f"This world knows {', '.join(plural(kind, 2) for kind in KINDS[:-1])} and {plural(KINDS[-1], 2)}, each named with "
     f"its colour ({', '.join(COLOURS)}), small or large, up to six in a picture, in the {', '.join(PLACES[0])} and so "
@@ -70,7 +70,8 @@ class _Reader:
             elif piece["side"] or piece["relation"]:
                 relation = f"to the {piece['side']} of" if piece["side"] else piece["relation"]
                 first = position - 1
-                position, choices = self._others(relation, pieces, position, subject)
+                apart = subject if first and not pieces[first - 1]["link"] else None
+                position, choices = self._others(relation, pieces, position, apart)
                 said = [(relation, None, others) for others in choices]
             elif piece["place"]:
                 first = position - 1
@@ -103,13 +104,14 @@ class _Reader:
         self.named.append(looks)
         return looks
 
-    def _others(self, relation: str, pieces: list[re.Match], position: int, subject: Looks | None):
-        """(position behind them, [others of one claim, ...]) of what follows a relation."""
+    def _others(self, relation: str, pieces: list[re.Match], position: int, apart: Looks | None):
+        """(position behind them, [others of one claim, ...]) of what follows a relation; "them" are all
+        groups but `apart`."""
         if position == len(pieces):
             return position, []
         piece = pieces[position]
         if piece["pronoun"]:
-            earlier = [one for one in self.named if one != subject]
+            earlier = [one for one in self.named if one != apart]
             if relation == "between":
                 return position + 1, [tuple(earlier[-2:])] if len(earlier) > 1 else []
             return position + 1, [(one,) for one in (earlier[-1:] if piece["pronoun"] == "it" else earlier)]
