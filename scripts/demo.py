@@ -93,7 +93,7 @@ def run(options, run_folder, log):
     is_small_world = models_directory == str(demo_small_world.MODELS)
     if is_small_world:
         options.prompt = options.prompt or demo_small_world.PROMPT
-        demo_small_world.fill_in(workflow, core)
+        demo_small_world.fill_in(workflow, demo_small_world.text_encoder_facts(core))
     fill_in(workflow, models, options.prompt)
     import folder_paths
 

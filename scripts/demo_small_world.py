@@ -43,9 +43,13 @@ def make_models(stored, comfyui, say):
     return dict(NAMES), str(MODELS)
 
 
-def fill_in(workflow, core):
+def text_encoder_facts(core):
+    """How the connector's texts became text states, as its file says; `core` is ella_core."""
+    return core.load_connector(MODELS / "ella" / NAMES["LoadELLA"]).facts.text_encoder
+
+
+def fill_in(workflow, facts):
     """Writes into the graph what this world was trained with: its size, its texts' length, no negative prompt."""
-    facts = core.load_connector(MODELS / "ella" / NAMES["LoadELLA"]).facts.text_encoder
     apply = next(node for node in workflow["nodes"] if node["type"] == "ELLAApplyConditioning")
     link = next(slot["link"] for slot in apply["inputs"] if slot["name"] == "negative")
     negative = next(origin for number, origin, *_ in workflow["links"] if number == link)

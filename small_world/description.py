@@ -26,10 +26,7 @@ def judgement(reading: Reading, shapes: Sequence[FoundShape]) -> Iterator[str]:
 
 
 def outside(reading: Reading) -> str | None:
-    """A sentence on what this world knows where the prompt says more, else None."""
-    if reading.claims and not reading.unknown:
-        return None
-    words = (
-        f"does not know the words {', '.join(reading.unknown)}" if reading.unknown else "finds no shape in the prompt"
-    )
-    return f"The small world {words}. {WORLD}"
+    """A sentence on what this world knows where the prompt says more or nothing that it knows, else None."""
+    if reading.unknown:
+        return f"Of this prompt the small world does not understand: {', '.join(reading.unknown)}. {WORLD}"
+    return None if reading.claims else f"The small world finds no shape in this prompt. {WORLD}"
