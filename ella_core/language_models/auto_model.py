@@ -168,7 +168,7 @@ def one_sentence(name):
     """Turns whatever transformers raises of a folder into an ELLAError."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, SystemExit, MemoryError, ELLAError):
         raise
     except BaseException as error:  # a folder may hold anything; transformers checks little, and Rust may panic
         raise ELLAError(

@@ -97,6 +97,19 @@ def import_gguf():
     return gguf
 
 
+def gguf_names(keys, architecture, depth):
+    """{key: name in a GGUF file} of a model's `keys`; `architecture` is transformers' word for the model."""
+    gguf = import_gguf()
+    own = {word: name for name, word in gguf.MODEL_ARCH_NAMES.items()}
+    names = gguf.get_tensor_name_map(own["t5encoder" if architecture == "t5" else architecture], depth)
+    found = {}
+    for key in keys:
+        module, _, ending = key.rpartition(".")
+        # Decoders are named as a part of their causal model there.
+        found[key] = f"{names.get_name(module) or names.get_name(f'model.{module}')}.{ending}"
+    return found
+
+
 def gguf_weights(path, keys, architecture, depth, dtype):
     """{key: weight in `dtype`} of a GGUF file for a model's `keys`; `architecture` is transformers' word for the model.
 
@@ -105,22 +118,22 @@ def gguf_weights(path, keys, architecture, depth, dtype):
     gguf = import_gguf()
     reader = gguf.GGUFReader(path)
     stored = {tensor.name: tensor for tensor in reader.tensors}
-    own = {word: name for name, word in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(own["t5encoder" if architecture == "t5" else architecture], depth)
     heads = head_counts(reader, str(reader.fields["general.architecture"].contents()))
     weights = {}
-    for key in keys:
-        module, _, ending = key.rpartition(".")
-        # Decoders are named as a part of their causal model there.
-        name = names.get_name(module) or names.get_name(f"model.{module}")
-        tensor = stored.get(f"{name}.{ending}")
-        if tensor is None:
-            raise ELLAError(f"{file_name(path)} lacks {quoted(key)}; download it again or choose another file.")
+    for key, name in gguf_names(keys, architecture, depth).items():
+        if name not in stored:
+            raise lacking(path, key)
+        tensor = stored[name]
         weight = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy()).to(dtype)
+        module = key.rpartition(".")[0]
         if architecture == "llama" and module.endswith(("q_proj", "k_proj")):
             weight = of_separate_halves(weight, heads[module.endswith("k_proj")])
         weights[key] = weight
     return weights
+
+
+def lacking(path, key):
+    return ELLAError(f"{file_name(path)} lacks {quoted(key)}; download it again or choose another file.")
 
 
 def head_counts(reader, architecture):

@@ -34,10 +34,15 @@ def load_tokenizer(path, rows):
         raise
     except BaseException as error:  # a broken file may make Rust panic, which is no Exception
         raise unreadable(path, error) from error
+    check_t5(name, vocabulary, ids, rows)
+    return tokenizer
+
+
+def check_t5(name, vocabulary, ids, rows):
+    """Raises ELLAError unless a T5 with an embedding of `rows` reads {piece: token id} and `ids`, those of a text."""
     check_vocabulary(name, vocabulary, rows)
     if not ids or ids[-1] != END or not all(0 <= i < rows for i in ids):
         raise ELLAError(f"{name} is no tokenizer of a T5, which ends each prompt with token id {END}; {GET_T5}.")
-    return tokenizer
 
 
 def read_tokenizer(path):

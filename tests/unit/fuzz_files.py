@@ -1,6 +1,6 @@
 """Opens damaged connectors or text encoders, one after the other, until the time is over; test_fuzz_files.py runs it.
 
-    python tests/unit/fuzz_files.py connector|encoder|language_model SECONDS FOLDER [FIRST]
+    python tests/unit/fuzz_files.py connector|encoder|language_model|gguf SECONDS FOLDER [FIRST]
 
 Case n, counted from FIRST, is the same in every run. Each must be loaded and equal what its files hold, or be refused
 in one sentence, in bounded time and memory. The first that is not stays in FOLDER, and ends the run.
@@ -9,6 +9,7 @@ in one sentence, in bounded time and memory. The first that is not stays in FOLD
 import faulthandler
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,8 @@ sys.path.insert(0, str(REPO))
 from connector_formulas import FORMULAS  # noqa: E402
 from file_mutations import OWNER, split_safetensors  # noqa: E402
 from fuzz_cases import connector_file, encoder_folder, language_model_folder  # noqa: E402
+from gguf_bytes import split_gguf  # noqa: E402
+from gguf_mutations import gguf_file  # noqa: E402
 from wrong_files import assert_one_sentence  # noqa: E402
 
 from ella_core import ELLAError, load_connector, load_text_encoder  # noqa: E402
@@ -43,6 +46,7 @@ TORCH_DTYPES = {
     "F8_E5M2": torch.float8_e5m2,
 }
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")  # one tensor; where both are there, the first counts
+LARGEST = 2.0  # of weights that are as they were drawn; sums of larger ones may overflow in float16
 TIMES = (0, 500, 999)
 # Both in float64 but for the sinusoid, whose angles up to 999 are float32; random weights may lead its error on.
 TOLERANCE, TAME = 1e-3, 8.0
@@ -121,6 +125,76 @@ def open_language_model(path):
         assert encoder.encode(text).shape == (1, len(ids), language_model.text_dim)
 
 
+# Parts of the modules' names in transformers and in GGUF files.
+GGUF_PARTS = {
+    "encoder.block": "enc.blk",
+    "layers": "blk",
+    "layer.0.SelfAttention.relative_attention_bias": "attn_rel_b",
+    "layer.0.SelfAttention": "attn",
+    "layer.0.layer_norm": "attn_norm",
+    "layer.1.layer_norm": "ffn_norm",
+    "layer.1.DenseReluDense.wi_0": "ffn_gate",
+    "layer.1.DenseReluDense.wi_1": "ffn_up",
+    "layer.1.DenseReluDense.wi": "ffn_up",
+    "layer.1.DenseReluDense.wo": "ffn_down",
+    "encoder.final_layer_norm": "enc.output_norm",
+    "shared": "token_embd",
+    "embed_tokens": "token_embd",
+    "norm": "output_norm",
+    "self_attn.o_proj": "attn_output",
+    "self_attn": "attn",
+    "mlp": "ffn",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+def gguf_name(key):
+    """The name of a state dict's tensor in a GGUF file."""
+    for part, other in GGUF_PARTS.items():
+        key = re.sub(rf"(^|\.){re.escape(part)}\.", rf"\1{other}.", key, count=1)
+    return re.sub(r"\.(attn|ffn)\.(\w+?)(_proj)?\.", r".\1_\2.", key)
+
+
+def open_gguf(path):
+    """Loads a GGUF file, compares it with what it holds and lets it read."""
+    tokenizer = Path(path).with_name("tokenizer.json")
+    tokenizer = str(tokenizer) if tokenizer.exists() else None
+    encoder = load_text_encoder(path, tokenizer=tokenizer)
+    found = split_gguf(Path(path).read_bytes())
+    stated = found.value("general.architecture")
+    heads = found.value(f"{stated}.attention.head_count")
+    key_heads = found.value(f"{stated}.attention.head_count_kv", heads)
+    names, largest = set(), 0.0
+    for key, weight in encoder.model.state_dict().items():
+        name = gguf_name(key.replace(*reversed(EMBEDDINGS)))
+        names.add(name)
+        expected = found.tensor(name)
+        if expected is None:
+            largest = float("inf")
+            continue
+        largest = max(largest, float(abs(expected).max()))
+        expected = torch.from_numpy(expected.copy()).to(encoder.dtype)
+        if ".attn_q." in name or ".attn_k." in name:
+            count = heads if ".attn_q." in name else key_heads
+            half = len(expected) // count // 2
+            rows = [2 * half * head + 2 * i + side for head in range(count) for side in (0, 1) for i in range(half)]
+            expected = expected[rows] if encoder.architecture == "llama" else expected
+        assert torch.equal(weight, expected), name
+    others = [name for name in found.tensors if name.startswith(("blk.", "enc.")) and name not in names]
+    assert not others, others[:3]
+    config = encoder.model.config
+    epsilon = config.rms_norm_eps if stated == "llama" else config.layer_norm_epsilon
+    assert config.num_attention_heads == heads
+    assert epsilon == found.value(f"{stated}.attention.layer_norm_rms_epsilon", 1e-6)
+    for text in TEXTS:
+        ids = encoder.token_ids(text)
+        assert tokenizer is None or ids == expected_ids(tokenizer, text) or stated == "llama"
+        states = encoder.encode(text)
+        assert states.shape == (1, len(ids), found.value(f"{stated}.embedding_length"))
+        assert states.isfinite().all() or largest > LARGEST
+
+
 def expected_ids(path, text):
     """Token ids by the tokenizer's own library."""
     if path.endswith("spiece.model"):
@@ -139,6 +213,7 @@ KINDS = {
     "connector": (connector_file, open_connector),
     "encoder": (encoder_folder, open_encoder),
     "language_model": (language_model_folder, open_language_model),
+    "gguf": (gguf_file, open_gguf),
 }
 
 

@@ -16,7 +16,7 @@ FUZZ = Path(__file__).with_name("fuzz_files.py")
 STARTS = 300  # seconds that Python may take to import everything, and the last case to be found hanging
 
 
-@pytest.mark.parametrize("kind", ["connector", "encoder", "language_model"])
+@pytest.mark.parametrize("kind", ["connector", "encoder", "language_model", "gguf"])
 def test_damaged_files_are_loaded_or_refused_in_a_sentence(kind, tmp_path, request):
     seconds = request.config.getoption("--fuzz-seconds", default=12)
     first = request.config.getoption("--fuzz-first", default=0)
