@@ -2,7 +2,8 @@
 
     python benchmarks/load_text_encoder.py ours|transformers FOLDER [DTYPE]
 
-FOLDER may be a single file for ours. DTYPE is what ours computes in (float16), unless given what it takes by itself.
+FOLDER may be a single file. DTYPE is what ours computes in, by default what it takes by itself, and what transformers
+is told (float16).
 """
 
 import json
@@ -29,11 +30,17 @@ def load_ours(folder, dtype=None):
     return load_text_encoder(folder, dtype=dtype and getattr(torch, dtype)).model
 
 
-def load_transformers(folder):
-    from transformers import AutoTokenizer, T5EncoderModel
+def load_transformers(folder, dtype="float16"):
+    from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 
-    AutoTokenizer.from_pretrained(folder)
-    return T5EncoderModel.from_pretrained(folder, dtype=torch.float16)
+    if folder.endswith(".gguf"):
+        where = {"pretrained_model_name_or_path": str(Path(folder).parent), "gguf_file": Path(folder).name}
+    else:
+        where = {"pretrained_model_name_or_path": folder}
+    AutoTokenizer.from_pretrained(**where)
+    config = Path(folder) / "config.json"
+    is_t5 = config.is_file() and json.loads(config.read_text())["model_type"] == "t5"
+    return (T5EncoderModel if is_t5 else AutoModel).from_pretrained(**where, dtype=getattr(torch, dtype))
 
 
 def main(which, folder, *dtype):
