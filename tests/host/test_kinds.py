@@ -189,6 +189,9 @@ def test_several_devices_equal_one(host, applied, monkeypatch):
     monkeypatch.setattr(
         comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: devices[exclude_current:]
     )
+    # ComfyUI 0.27's node stumbles over models of earlier tests whose patcher is gone.
+    loaded = comfy.model_management.current_loaded_models
+    loaded[:] = [one for one in loaded if one.model is not None]
     split = host.run("MultiGPU_WorkUnits", model=patched, max_gpus=2)[0]
     assert relative(ksample(host, split, positive, negative), expected) < LATENT
 
