@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 LATENT_CHANNELS = 4
-FACTOR = 8  # pixels to a latent's side
 
 
 def _conv(inputs: int, outputs: int, **options) -> nn.Conv2d:

@@ -18,9 +18,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from training.base import stable_diffusion_alphas_cumprod
+from training.loss import add_noise, min_snr_weights
+
 from .autoencoder import TinyAutoencoder
 from .captions import short_caption
-from .diffusion import alphas_cumprod, noised
 from .narrow_unet import narrow_unet
 from .scenes import draw, random_scene
 from .text_encoder import WeakTextEncoder, rows_of
@@ -130,7 +132,7 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
         torch.manual_seed(seed + step)
     else:
         average.load_state_dict(model.state_dict())
-    alphas = alphas_cumprod()
+    alphas = stable_diffusion_alphas_cumprod()
     start, saved_at, mean = time.monotonic() - spent, time.monotonic(), 0.0
     while (done := (time.monotonic() - start) / seconds) < 1:
         for group in optimizer.param_groups:
@@ -141,10 +143,9 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
         text[torch.rand(batch) < DROPOUT] = empty
         timesteps = torch.randint(1000, (batch,))
         noise = torch.randn_like(x)
-        alpha = alphas[timesteps]
-        weight = ((1 - alpha) / alpha * 5).clamp(max=1.0)  # min-SNR with gamma 5 (arXiv 2303.09556)
-        noisy = noised(x, noise, timesteps, alphas)
-        error = F.mse_loss(model(noisy, timesteps, text.long()), noise, reduction="none").mean((1, 2, 3))
+        weight = min_snr_weights(alphas, timesteps, "eps", gamma=5).float()
+        noisy, target = add_noise(x, noise, alphas, timesteps, "eps")
+        error = F.mse_loss(model(noisy, timesteps, text.long()), target, reduction="none").mean((1, 2, 3))
         loss = (weight * error).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from ella_core import load_connector, new_connector
+from training.base import stable_diffusion_alphas_cumprod
 from training.loop import train
 from training.options import Options
 from training.run_folder import CONNECTOR_EMA
 
 from .base_model import Base
-from .diffusion import alphas_cumprod
 from .narrow_unet import CONTEXT
 from .scene_data import LENGTH, SceneData
 
@@ -58,7 +58,7 @@ class NarrowBase:
 
     def __init__(self, base: Base):
         self.module = base.unet.eval().requires_grad_(False)
-        self.alphas_cumprod = alphas_cumprod().double()
+        self.alphas_cumprod = stable_diffusion_alphas_cumprod()
 
     def predict(self, noisy_latents, timesteps, context, pooled=None, sizes=None):
         """The noise in (B, 4, 8, 8) latents."""

@@ -3,11 +3,10 @@
 import torch
 from torch import nn
 
-from .host import import_host
+from training.host_base import host_module
 
 CHANNELS = 64
 CONTEXT = 96  # channels of a token; twelve heads of 8 in the text encoder
-FACTOR = 5  # times 64 are the 320 channels of Stable Diffusion 1.5
 CONTEXT_FACTOR = 8  # times 96 are its 768 of a token
 SINUSOID = 320  # channels of the timestep's sinusoid, which widening leaves as they are
 LEVELS = (1, 2)
@@ -17,7 +16,7 @@ _KINDS = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
 def unet_of_channels(channels: int, context: int) -> nn.Module:
     """The host's UNet for latents (B, 4, 8, 8), timesteps (B,) and context (B, N, `context`), without values."""
     levels = len(LEVELS)
-    return import_host().unet.UNetModel(
+    return host_module("comfy.ldm.modules.diffusionmodules.openaimodel").UNetModel(
         image_size=32,
         in_channels=4,
         out_channels=4,

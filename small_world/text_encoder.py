@@ -5,12 +5,14 @@ ids, and reads them from the left. Words that it never met have embeddings of ze
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .host import import_host
+from training.host_base import host_module
+
 from .narrow_unet import CONTEXT
 
 LENGTH = 77
@@ -25,7 +27,7 @@ _WORDS = (
 @lru_cache(maxsize=1)
 def tokenizer() -> CLIPTokenizer:
     """CLIP's tokenizer with the host's files."""
-    return CLIPTokenizer.from_pretrained(import_host().folder / "comfy/sd1_tokenizer")
+    return CLIPTokenizer.from_pretrained(Path(host_module("comfy.sd1_clip").__file__).with_name("sd1_tokenizer"))
 
 
 @lru_cache(maxsize=1)

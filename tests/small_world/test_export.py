@@ -15,10 +15,10 @@ from small_world import models_folder
 from small_world.autoencoder import TinyAutoencoder
 from small_world.base_model import Base, load_autoencoder, load_base
 from small_world.export import FILES, export
-from small_world.host import import_host
 from small_world.models_folder import CHECKPOINT, CONNECTOR, make_models
 from small_world.text_encoder import rows_of
 from small_world.widen import LATENT_SCALE
+from training.host_base import host_module
 
 REPO = Path(__file__).resolve().parents[2]
 TEXT_ENCODER = {
@@ -104,7 +104,7 @@ def test_the_connector_keeps_what_it_says_of_its_training(trained, stored, model
 @torch.inference_mode()
 def test_comfyui_computes_what_the_narrow_ones_compute(trained, stored, models):
     base, autoencoder = load_base(trained[0]), load_autoencoder(trained[0])
-    model, clip, vae, _ = import_host().sd.load_checkpoint_guess_config(str(models / CHECKPOINT))
+    model, clip, vae, _ = host_module("comfy.sd").load_checkpoint_guess_config(str(models / CHECKPOINT))
     noisy, timesteps, context = torch.randn(2, 4, 8, 8), torch.tensor([3, 871]), torch.randn(2, 64, 96)
     unet = model.model.diffusion_model.float()
     found = unet(noisy, timesteps, context.repeat_interleave(8, -1))

@@ -6,9 +6,9 @@ import torch
 from ella_core import new_connector
 from small_world.autoencoder import TinyAutoencoder
 from small_world.base_model import Base
-from small_world.host import import_host
 from small_world.text_encoder import rows_of
 from small_world.widen import LATENT_SCALE, save_checkpoint, widened_connector
+from training.host_base import host_module
 
 PROMPT = "a red circle upper left, two small blue squares"
 
@@ -34,7 +34,7 @@ def loaded(tmp_path_factory):
         base.text_encoder.model.get_input_embeddings().weight[-1] = 0
     path = tmp_path_factory.mktemp("wide") / "small_world.safetensors"
     save_checkpoint(path, base, autoencoder)
-    model, clip, vae, _ = import_host().sd.load_checkpoint_guess_config(str(path))
+    model, clip, vae, _ = host_module("comfy.sd").load_checkpoint_guess_config(str(path))
     return base, autoencoder, model, clip, vae
 
 

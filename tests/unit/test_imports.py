@@ -145,15 +145,14 @@ def test_training_knows_the_core_and_the_host_through_its_host_files_and_the_pac
     assert [path for path in ours if "training" in imports_of(path)[0]] == []
 
 
-def test_small_world_knows_training_and_core_and_the_host_through_one_file_and_nobody_knows_it():
+def test_small_world_knows_training_evaluation_and_core_and_nobody_knows_it():
     for path in (REPO / "small_world").rglob("*.py"):
         absolute, relative = imports_of(path)
         assert all(parts[0] == "small_world" for parts in relative), path
         assert not absolute & {"old_workflows", "scripts"}, path
-        if path.name != "host.py":
-            assert not absolute & HOST, path
-            rooms = {room_of(name.split(".")) for name in absolute_names(path) if name.startswith("ella_core")}
-            assert rooms <= {"ella_core", "ella_core.connectors", "ella_core.language_models"}, path
+        assert not absolute & HOST, path
+        rooms = {room_of(name.split(".")) for name in absolute_names(path) if name.startswith("ella_core")}
+        assert rooms <= {"ella_core", "ella_core.connectors", "ella_core.language_models"}, path
     others = (*FOLDERS, "evaluation", "training", "scripts", "benchmarks")
     ours = [path for folder in others for path in (REPO / folder).rglob("*.py")]
     assert [path for path in ours if "small_world" in imports_of(path)[0]] == []
