@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -29,6 +30,7 @@ from .text_encoder import WeakTextEncoder, rows_of
 
 FIRST_SCENE = 10_000_000  # the study's scenes have smaller numbers
 AUTOENCODER_CHANNELS = 16
+STATE = "base_state.safetensors"  # of RUN, all that the training of the base goes on from
 EMA = 0.999
 DROPOUT = 0.1  # of captions, for classifier-free guidance
 
@@ -54,13 +56,11 @@ def pictures_of(first: int, count: int) -> torch.Tensor:
 
 def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencoder:
     """The autoencoder, trained for so long, or read from `out`."""
-    model = TinyAutoencoder(AUTOENCODER_CHANNELS)
     file = out / "autoencoder.safetensors"
     if file.exists():
-        model.load_state_dict(load_file(file))
-        return model
+        return load_autoencoder(out)
     torch.manual_seed(seed)
-    model = model.to(memory_format=torch.channels_last)
+    model = TinyAutoencoder(AUTOENCODER_CHANNELS).to(memory_format=torch.channels_last)
     pictures = pictures_of(FIRST_SCENE, 20_000)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     start, step = time.monotonic(), 0
@@ -108,26 +108,17 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
     """UNet and text encoder on short captions, by time; saves their moving average every two minutes."""
     torch.manual_seed(seed)
     model, average = Base(), Base()
-    rows = torch.stack(
-        [
-            rows_of(
-                [
-                    short_caption(random_scene(Random(FIRST_SCENE + i)), Random(i * 2 + k)).text
-                    for i in range(len(latents))
-                ]
-            )
-            for k in range(2)
-        ]
-    ).short()
+    scenes = [random_scene(Random(FIRST_SCENE + i)) for i in range(len(latents))]
+    captions = [[short_caption(scene, Random(i * 2 + k)).text for i, scene in enumerate(scenes)] for k in range(2)]
+    rows = torch.stack([rows_of(texts) for texts in captions]).short()
     empty = rows_of([""]).short()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
-    state = out / "base_state.pt.safetensors"
     step, spent = 0, 0.0
-    if state.exists():
-        saved = load_file(state)
-        model.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("model.")})
-        average.load_state_dict({k[8:]: v for k, v in saved.items() if k.startswith("average.")})
-        progress = json.loads((out / "base_state.json").read_text())
+    if (out / STATE).exists():
+        both = nn.ModuleDict({"model": model, "average": average})
+        both.load_state_dict(load_file(out / STATE))
+        with safe_open(out / STATE, "pt") as opened:
+            progress = json.loads(opened.metadata()["progress"])
         step, spent = progress["step"], progress["seconds"]
         torch.manual_seed(seed + step)
     else:
@@ -156,13 +147,13 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         mean += (loss.item() - mean) * (1 if step == 1 else 0.01)
-        last = (time.monotonic() - start) / seconds >= 1
         if step % 200 == 0:
             print(
                 f"base step {step} loss {mean:.4f} {step * batch / (time.monotonic() - start):.0f} pictures/s",
                 flush=True,
             )
-        if last or time.monotonic() - saved_at > 120:
+        is_last = time.monotonic() - start >= seconds
+        if is_last or time.monotonic() - saved_at > 120:
             _save_base(out, model, average, step, time.monotonic() - start)
             saved_at = time.monotonic()
     return average
@@ -170,13 +161,12 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
 
 def _save_base(out: Path, model: Base, average: Base, step: int, seconds: float) -> None:
     """The moving average as base.safetensors and what a resumed training needs."""
-    both = {f"model.{k}": v for k, v in model.state_dict().items()}
-    both |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for file, tensors in (("base_state.pt.safetensors", both), ("base.safetensors", average.state_dict())):
-        part = out / (file + ".part")
-        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part)
+    both = nn.ModuleDict({"model": model, "average": average})
+    progress = {"progress": json.dumps({"step": step, "seconds": seconds})}
+    for file, module, metadata in ((STATE, both, progress), ("base.safetensors", average, {})):
+        part = out / f"{file}.part"
+        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, part, metadata)
         part.replace(out / file)
-    (out / "base_state.json").write_text(json.dumps({"step": step, "seconds": seconds}))
 
 
 def load_autoencoder(out: Path) -> TinyAutoencoder:

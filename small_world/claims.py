@@ -3,26 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from .scenes import COLOURS, KINDS, PIXELS, PLACES, ROWS
+from .scenes import COLOURS, KINDS, PIXELS, PLACES, ROWS, Shape
 
 APART = 5.0  # pixels by which one shape must lie further left or higher than another
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 RELATIONS = ("to the left of", "to the right of", "above", "below", "inside", "between")
 _SIZES = r"(?:(small|large) )?"
 _LOOKS = rf"(a|two|three) {_SIZES}({'|'.join(COLOURS)}) ({'|'.join(KINDS)})s?(?:es)?"
-
-
-class Seen(Protocol):
-    """A shape as a judge found it or a scene states it: names, centre and diameter in pixels."""
-
-    kind: str
-    colour: str
-    size: str
-    x: float
-    y: float
-    diameter: float
 
 
 @dataclass(frozen=True)
@@ -34,7 +22,7 @@ class Looks:
     colour: str
     kind: str
 
-    def among(self, shapes: Sequence[Seen]) -> list[Seen]:
+    def among(self, shapes: Sequence[Shape]) -> list[Shape]:
         """Those of `shapes` that look so."""
         return [
             shape
@@ -61,7 +49,7 @@ class Claim:
     place: str | None = None
     others: tuple[Looks, ...] = ()
 
-    def holds(self, shapes: Sequence[Seen]) -> bool:
+    def holds(self, shapes: Sequence[Shape]) -> bool:
         """Whether these shapes show it. "There is" asks for exactly so many; the rest asks for at least one choice
         of shapes that stand so."""
         found = self.looks.among(shapes)
@@ -120,24 +108,24 @@ def _looks(number: str, size: str | None, colour: str, kind: str) -> Looks:
     return Looks({"a": 1, "two": 2, "three": 3}[number], size, colour, kind)
 
 
-def place_of(shape: Seen) -> str:
+def place_of(shape: Shape) -> str:
     """The name of the cell, out of `PLACES`, that a shape's centre lies in."""
     row, column = (min(2, max(0, int(v * 3 / PIXELS))) for v in (shape.y, shape.x))
     return PLACES[row][column]
 
 
-def _at(shape: Seen, place: str) -> bool:
+def _at(shape: Shape, place: str) -> bool:
     """Whether a shape's centre lies in the cell, or the row, of this name."""
     cell = place_of(shape)
     return cell == place or any(name == place and cell in row for name, row in zip(ROWS, PLACES))
 
 
-def _inside(a: Seen, b: Seen) -> bool:
+def _inside(a: Shape, b: Shape) -> bool:
     reach = (b.diameter - a.diameter) / 2 + 1
     return a.diameter < b.diameter and abs(a.x - b.x) <= reach and abs(a.y - b.y) <= reach
 
 
-def _between(a: Seen, b: Seen, c: Seen) -> bool:
+def _between(a: Shape, b: Shape, c: Shape) -> bool:
     """a in the middle of a row or a column that b and c end."""
     in_row = max(abs(a.y - b.y), abs(a.y - c.y)) < 2 * APART and min(b.x, c.x) + APART < a.x < max(b.x, c.x) - APART
     in_column = max(abs(a.x - b.x), abs(a.x - c.x)) < 2 * APART and min(b.y, c.y) + APART < a.y < max(b.y, c.y) - APART

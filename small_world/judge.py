@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from .scenes import COLOURS, DIAMETERS, KINDS, PIXELS, SUPERSAMPLING, draw_shape
+from .scenes import COLOURS, DIAMETERS, KINDS, PIXELS, SUPERSAMPLING, Shape, draw_shape
 
 NEAR = 80.0  # distance in RGB (0..255) up to which a pixel has a colour; what antialiasing mixes lies further off
 LEAST_AREA = 14  # pixels; the smallest shape of the world, a cross inside a shape, has 45
@@ -20,15 +20,9 @@ LARGE = (DIAMETERS["small"] + DIAMETERS["large"]) / 2
 
 
 @dataclass(frozen=True)
-class FoundShape:
-    """A shape that a picture shows: names, centre and diameter in pixels, and the overlap with its ideal outline."""
+class FoundShape(Shape):
+    """A shape that a picture shows, and the overlap with its ideal outline."""
 
-    kind: str
-    colour: str
-    size: str
-    x: float
-    y: float
-    diameter: float
     overlap: float
 
 

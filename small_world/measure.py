@@ -1,7 +1,7 @@
 """What pictures get right of scenes that nobody trained on: attributes bound, counts, places, relations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 
 import torch
@@ -113,8 +113,3 @@ def summary(rights: Sequence[Right]) -> dict:
         return table | {"extra": round(sum(one.extra for one in some) / max(1, len(some)), 3)}
 
     return {"all": shares(rights), "four_or_more": shares([one for one in rights if one.shapes >= 4])}
-
-
-def as_line(right: Right) -> dict:
-    """A Right as values of JSON."""
-    return asdict(right)

@@ -32,6 +32,7 @@ class SceneData:
         self.latents, self.text_states = latents, text_states
         self.empty_states, self.facts = empty_states, facts
         self.seed, self.given = seed, 0
+        self._epoch, self._order = None, []
 
     def batches(self, batch_size: int, rank: int, world_size: int) -> Iterator[Batch]:
         """Endless batches; an epoch's order depends on the seed and the epoch alone."""
@@ -43,7 +44,7 @@ class SceneData:
 
     def _scene(self, position: int) -> int:
         epoch, index = divmod(position, len(self.text_states))
-        if getattr(self, "_epoch", None) != epoch:
+        if epoch != self._epoch:
             generator = torch.Generator().manual_seed(self.seed * 10_007 + epoch)
             self._epoch, self._order = epoch, torch.randperm(len(self.text_states), generator=generator).tolist()
         return self._order[index]

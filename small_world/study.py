@@ -8,6 +8,7 @@ What has its line in STUDY/results.jsonl is not computed again, so that a study 
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from evaluation.line_file import LineFile
 from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
 from .cells import cells, train_cell
-from .measure import as_line, asked, draw_prompts, summary
+from .measure import asked, draw_prompts, summary
 from .packaged_models import NAMES, language_model
 from .scene_data import LENGTH, SceneData, read_captions
 from .text_encoder import rows_of
@@ -74,9 +75,7 @@ def measure_into(
             prompts = asked(count if not held_out else count // 2, dense=dense, held_out=held_out)
             rights = [right for right, _ in draw_prompts(base.unet, autoencoder, tokens_at, prompts)]
             seconds = round(time.monotonic() - began, 1)
-            lines.append(
-                line | summary(rights) | {"seconds": seconds, "pictures": [as_line(right) for right in rights]}
-            )
+            lines.append(line | summary(rights) | {"seconds": seconds, "pictures": [asdict(right) for right in rights]})
 
 
 def study(

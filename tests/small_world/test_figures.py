@@ -1,6 +1,7 @@
 """The table and the plots of a study from its lines, with pictures that were drawn right, wrong or not at all."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from PIL import Image
@@ -8,7 +9,7 @@ from PIL import Image
 from ella_core.errors import ELLAError
 from small_world.figures import figures, share
 from small_world.judge import shapes_in
-from small_world.measure import as_line, asked, judged, summary
+from small_world.measure import asked, judged, summary
 from small_world.scenes import Scene, draw
 
 
@@ -17,7 +18,7 @@ def line(named, drawn):
     prompts = asked(60)
     rights = [judged(one, shapes_in(draw(drawn(one.scene)))) for one in prompts]
     named = {"seed": 0, "captions": "dense", "held_out": False} | named
-    return named | summary(rights) | {"pictures": [as_line(right) for right in rights]}
+    return named | summary(rights) | {"pictures": [asdict(right) for right in rights]}
 
 
 def test_a_study_is_drawn_again_from_its_lines(tmp_path):
