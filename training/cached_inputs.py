@@ -14,10 +14,10 @@ from ella_core.errors import quoted
 from .batch import Batch
 from .cache_folder import CacheFolder, check_same, checksum
 from .errors import TrainingError
-from .order import Order, Positions
+from .order import Order, Ordered, Positions
 
 
-class CachedInputs:
+class CachedInputs(Ordered):
     """Batches from the cache at `path`, in the order of `seed`; `workers` processes read ahead.
 
     `facts` are the text encoder's, see docs/connector_format.md; `empty_states` (1, T, text_dim) those of the empty
@@ -34,8 +34,7 @@ class CachedInputs:
         # Of each picture its number of captions and the first of its items.
         self.counts = np.concatenate([np.array(shard["captions"], dtype=np.int64) for shard in shards])
         self.firsts = np.cumsum(self.counts) - self.counts
-        self.order = Order(by_bucket(shards), seed)
-        self._state = self.order.state_dict()
+        super().__init__(Order(by_bucket(shards), seed))
 
     def __len__(self):
         return len(self.counts)
@@ -61,25 +60,11 @@ class CachedInputs:
                 for picture, turn in drawn
             ]
 
-        positions = Positions(self._order_from_here(), plan)
+        positions = Positions(self.order_from_here(), plan)
         for batch in load(CacheReader(self.folder.path), positions, self.workers):
             positions.take()
             self._state = positions.state
             yield batch
-
-    def state_dict(self):
-        """The position after the batch that was taken last, for JSON."""
-        return self._state
-
-    def load_state_dict(self, state):
-        """Goes to a position; `batches` goes on from there. Raises TrainingError for that of other data."""
-        self.order.load_state_dict(state)
-        self._state = self.order.state_dict()
-
-    def _order_from_here(self):
-        order = Order(self.order.buckets, self.order.seed)
-        order.load_state_dict(self._state)
-        return order
 
 
 class CacheReader(Dataset):

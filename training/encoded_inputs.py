@@ -14,10 +14,10 @@ from ella_core.errors import quoted
 from .buckets import fit, nearest_bucket
 from .cached_inputs import load, make_batch
 from .errors import TrainingError
-from .order import Order, Positions
+from .order import Order, Ordered, Positions
 
 
-class EncodedInputs:
+class EncodedInputs(Ordered):
     """Batches of `pictures` (see `open_pictures`) by an Encoding, each in its bucket, in the order of `seed`.
 
     The same as CachedInputs gives for a cache of these pictures. `workers` processes read pictures ahead. One that is
@@ -35,8 +35,7 @@ class EncodedInputs:
         self.pictures = [pictures[number] for found in members for number in found]
         counts = [len(found) for found in members]
         starts = [sum(counts[:one]) for one in range(len(counts))]
-        self.order = Order([range(start, start + count) for start, count in zip(starts, counts)], seed)
-        self._state = self.order.state_dict()
+        super().__init__(Order([range(start, start + count) for start, count in zip(starts, counts)], seed))
 
     def __len__(self):
         return len(self.pictures)
@@ -52,9 +51,7 @@ class EncodedInputs:
         def plan(order):
             return order.next_batches(batch_size, world_size)[rank]
 
-        order = Order(self.order.buckets, self.order.seed)
-        order.load_state_dict(self._state)
-        positions = Positions(order, plan)
+        positions = Positions(self.order_from_here(), plan)
         reader = PictureReader(self.pictures, self.buckets, self.order.buckets)
         for samples, corrupt in load(reader, positions, self.workers):
             for name in dict.fromkeys(corrupt):
@@ -65,15 +62,6 @@ class EncodedInputs:
             positions.take()
             self._state = positions.state
             yield batch
-
-    def state_dict(self):
-        """The position after the batch that was taken last, for JSON."""
-        return self._state
-
-    def load_state_dict(self, state):
-        """Goes to a position; `batches` goes on from there. Raises TrainingError for that of other data."""
-        self.order.load_state_dict(state)
-        self._state = self.order.state_dict()
 
     def _encoded(self, number, turn, fitted):
         captions = self.pictures[number].captions

@@ -91,3 +91,26 @@ class Positions:
     def take(self):
         """Moves the position by the batch that came out."""
         self.state = self.ahead.pop(0)
+
+
+class Ordered:
+    """A data source in an Order: its position is that after the batch that was taken last, `_state`."""
+
+    def __init__(self, order):
+        self.order = order
+        self._state = order.state_dict()
+
+    def state_dict(self):
+        """The position after the batch that was taken last, for JSON."""
+        return self._state
+
+    def load_state_dict(self, state):
+        """Goes to a position; `batches` goes on from there. Raises TrainingError for that of other data."""
+        self.order.load_state_dict(state)
+        self._state = self.order.state_dict()
+
+    def order_from_here(self):
+        """An Order of its own at the position, for what reads ahead."""
+        order = Order(self.order.buckets, self.order.seed)
+        order.load_state_dict(self._state)
+        return order
