@@ -1,5 +1,7 @@
 """Names what a file is, for messages: by its tensor names where it is a model, else by its first bytes."""
 
+from .errors import ELLAError, file_name, of_error
+
 # The first pattern found in any tensor name decides, so the more specific ones stand first.
 KINDS = (
     ("lora_", "a LoRA"),
@@ -48,3 +50,16 @@ def look_alike(path):
     if start.startswith((b"PK\x03\x04", b"\x80\x02")):
         return "is a pickle file, which can run code when it is opened", "get the model as a real .safetensors file"
     return None
+
+
+def unreadable(path, as_what, wrong, remedy, denied="allow ComfyUI to read it"):
+    """The ELLAError of a file that its library refused: what it looks like, else that it can't be read `as_what`.
+
+    `wrong` and `remedy` go with the latter; `denied` is the remedy where the system doesn't let it be read.
+    """
+    try:
+        guess = look_alike(path)
+    except OSError as system:
+        guess = f"can't be read ({of_error(system)})", denied
+    found, remedy = guess or (f"can't be read as {as_what} ({wrong})", remedy)
+    return ELLAError(f"{file_name(path)} {found}; {remedy}.")

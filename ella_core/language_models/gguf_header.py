@@ -7,8 +7,8 @@ import mmap
 import os
 import struct
 
-from ..errors import ELLAError, file_name, of_error, quoted
-from ..file_kind import look_alike
+from ..errors import of_error, quoted
+from ..file_kind import unreadable
 from .quantised_file import import_gguf
 
 MAGIC = b"GGUF"
@@ -35,19 +35,9 @@ def check_gguf(path):
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 Walk(data).header()
     except (DamagedError, OSError, struct.error) as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path, error):
-    """The ELLAError of a file that is no sound GGUF: what it looks like, else what was wrong."""
-    name = file_name(path)
-    try:
-        guess = look_alike(path)
-    except OSError as system:
-        guess = f"can't be read ({of_error(system)})", "allow ComfyUI to read it or choose another one"
-    wrong = "it is cut off" if isinstance(error, struct.error) else of_error(error)
-    found, remedy = guess or (f"can't be read as GGUF ({wrong})", "download it again")
-    return ELLAError(f"{name} {found}; {remedy}.")
+        wrong = "it is cut off" if isinstance(error, struct.error) else of_error(error)
+        denied = "allow ComfyUI to read it or choose another one"
+        raise unreadable(path, "GGUF", wrong, "download it again", denied) from error
 
 
 class Walk:

@@ -3,7 +3,7 @@
 import os
 
 from ..errors import ELLAError, file_name, of_error
-from ..file_kind import look_alike
+from ..file_kind import unreadable
 from .spiece_tokenizer import SentencePieceTokenizer
 
 PAD, END = 0, 1  # T5's token ids
@@ -33,7 +33,7 @@ def load_tokenizer(path, rows):
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a broken file may make Rust panic, which is no Exception
-        raise unreadable(path, error) from error
+        raise unreadable(path, "a tokenizer", of_error(error), f"download it again or {GET_T5}") from error
     check_t5(name, vocabulary, ids, rows)
     return tokenizer
 
@@ -51,17 +51,6 @@ def read_tokenizer(path):
     from transformers import PreTrainedTokenizerFast  # slow to import, so only when a text encoder is loaded
 
     return PreTrainedTokenizerFast(tokenizer_file=path)
-
-
-def unreadable(path, error):
-    """The ELLAError of a tokenizer that its library refused: what it looks like, else what was wrong."""
-    name = file_name(path)
-    try:
-        guess = look_alike(path)
-    except OSError as system:
-        guess = f"can't be read ({of_error(system)})", "allow ComfyUI to read it"
-    found, remedy = guess or (f"can't be read as a tokenizer ({of_error(error)})", f"download it again or {GET_T5}")
-    return ELLAError(f"{name} {found}; {remedy}.")
 
 
 def check_vocabulary(name, vocabulary, rows):
