@@ -28,6 +28,7 @@ from ella_core.errors import file_name, quoted
 from ella_core.json_file import read_json
 
 from .errors import TrainingError
+from .whole_file import sync, write_whole
 
 # LitData asks its publisher for a newer version of itself whenever a dataset is opened.
 os.environ.setdefault("LITDATA_DISABLE_VERSION_CHECK", "1")
@@ -250,19 +251,3 @@ class on_disk:
                 "done is kept."
             ) from error
         return False
-
-
-def write_whole(path, data):
-    """Puts bytes into a file that appears whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def sync(path):
-    """Waits until a file is on disk."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -29,8 +29,9 @@ from safetensors import SafetensorError
 
 from .errors import TrainingError
 from .options import Options, check_resumed, refuse_differences
+from .whole_file import PART, sync, write_whole
 
-RUN, SAVES, STEP, PART, START = "run.json", "saves", "step-", ".part", "start.safetensors"
+RUN, SAVES, STEP, START = "run.json", "saves", "step-", "start.safetensors"
 CONNECTOR, CONNECTOR_EMA = "connector.safetensors", "connector_ema.safetensors"
 
 
@@ -74,13 +75,14 @@ class RunFolder:
             raise TrainingError(f"{path} holds files but no {RUN}; give --out a new or an empty folder.")
         with telling_of_space(path):
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / RUN, json.dumps(settings | ({"command": command} if command else {}), indent=2))
+            text = json.dumps(settings | ({"command": command} if command else {}), indent=2)
+            write_whole(path / RUN, text.encode())
         return cls(path)
 
     def keep_settings(self):
         """Writes the options that hold from now on."""
         with telling_of_space(self.path, self.newest()[0]):
-            write_whole(self.path / RUN, json.dumps(self.settings, indent=2))
+            write_whole(self.path / RUN, json.dumps(self.settings, indent=2).encode())
 
     @contextmanager
     def lock(self):
@@ -188,26 +190,7 @@ class RunFolder:
         """Drops the lines of steps after `step`, which a run that goes on takes again."""
         lines = [line for line in self.lines(name) if line["step"] <= step]
         if (self.path / name).exists():
-            write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def write_whole(path, text):
-    """Puts a text into a file that appears whole or not at all."""
-    part = path.with_name(path.name + PART)
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    os.replace(part, path)
-
-
-def sync(path):
-    """Waits until a file, or the list of a folder's files, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no such thing for folders
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 @contextmanager
