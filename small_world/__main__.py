@@ -52,7 +52,7 @@ class StudyCommand:
     base: Path  # the folder RUN
     out: Path
     steps: int = 1500
-    seeds: int = 3
+    seeds: tuple[int, ...] = (0, 1, 2)
     scenes: int = 10_240  # whose captions are read by the language model
     prompts: int = 300
     decoder: bool = False  # also trains with a decoder's text states, which take long to read
@@ -65,15 +65,15 @@ class StudyCommand:
 
 @dataclass(frozen=True)
 class FiguresCommand:
-    """Draws the table and the plots of a study again from its results.jsonl."""
+    """Draws the table and the plots of a study again from its results.jsonl, or of several studies as of one."""
 
-    study: tyro.conf.Positional[Path]  # the folder STUDY, or one with its results.jsonl
+    studies: tyro.conf.Positional[tuple[Path, ...]]  # folders STUDY, or any with their results.jsonl
     out: Path
 
     def run(self) -> None:
         from .figures import figures
 
-        print(figures(self.study, self.out), end="")
+        print(figures(self.studies, self.out), end="")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The trainings of the study: a connector of each kind on the narrow frozen base, by `training`'s own loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,16 @@ class Cell:
 PAPER_KINDS = (("mlp", None), ("resampler", 1), ("resampler", 6), ("adaln-zero", 6), ("tsc", 6))
 
 
-def cells(steps: int, seeds: int, decoder: bool = False) -> list[Cell]:
+def cells(steps: int, seeds: Sequence[int], decoder: bool = False) -> list[Cell]:
     """The cells of a study, the most telling ones first.
 
-    The paper's table 6 seed by seed, so that an unfinished study has whole rows; then the TSC with fewer steps and with
-    other depths; with `decoder` its table 5, an encoder's states against a decoder's.
+    The paper's table 6 seed by seed, so that an unfinished study has whole rows; then, of the seed 0, the TSC with
+    fewer steps and with other depths; with `decoder` the paper's table 5, an encoder's states against a decoder's.
     """
-    table_6 = [Cell(kind, depth, steps, seed) for seed in range(seeds) for kind, depth in PAPER_KINDS]
+    table_6 = [Cell(kind, depth, steps, seed) for seed in seeds for kind, depth in PAPER_KINDS]
     scale = [Cell("tsc", 6, steps // part, 0) for part in (4, 2)] + [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
-    table_5 = [Cell("tsc", 6, steps, seed, "smollm") for seed in range(seeds)] if decoder else []
-    return table_6 + scale + table_5
+    table_5 = [Cell("tsc", 6, steps, seed, "smollm") for seed in seeds] if decoder else []
+    return table_6 + (scale if 0 in seeds else []) + table_5
 
 
 class NarrowBase:

@@ -22,18 +22,22 @@ from .study import OWN
 ASPECTS = ("bound", "counts", "places", "relations")
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
 KINDS |= {("adaln-zero", 6): "AdaLN-Zero x6", ("tsc", 6): "TSC x6"}
+_MEASURED = ("cell", "told", "captions", "held_out")  # the same of these is the same measurement
 WORDS = (0, 40, 50, 65, 1000)  # where captions are parted by their length
 
 
-def figures(study: Path, out: Path) -> str:
+def figures(studies: Sequence[Path], out: Path) -> str:
     """Writes the plots into `out` and the table into out/table.md; returns that.
 
     Raises:
-        ELLAError: the study has no results.
+        ELLAError: a study has no results.
     """
-    lines = LineFile(study / "results.jsonl").read()
-    if not lines:
-        raise ELLAError(f"{study} has no results.jsonl with results; run python -m small_world study first.")
+    lines = []
+    for study in studies:
+        of_study = LineFile(study / "results.jsonl").read()
+        if not of_study:
+            raise ELLAError(f"{study} has no results.jsonl with results; run python -m small_world study first.")
+        lines += of_study
     out.mkdir(parents=True, exist_ok=True)
     found = grouped(lines)
     text = table(found)
@@ -44,8 +48,9 @@ def figures(study: Path, out: Path) -> str:
 
 
 def grouped(lines: Iterable[dict]) -> dict[tuple, list[dict]]:
-    """{(what was trained and told, captions, held out): the pictures of all seeds}, the longest training alone."""
-    lines = list(lines)
+    """{(what was trained and told, captions, held out): the pictures of all seeds}; what several studies measured
+    counts once."""
+    lines = list({tuple(line.get(key) for key in _MEASURED): line for line in lines}.values())
     most = max((line["steps"] for line in lines if "steps" in line), default=0)
     found = defaultdict(list)
     for line in lines:

@@ -7,16 +7,18 @@ What has its line in STUDY/results.jsonl is not computed again, so that a study 
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from torch import nn
 
 from ella_core import load_text_encoder
+from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
 from .autoencoder import TinyAutoencoder
@@ -79,10 +81,31 @@ def measure_into(
 
 
 def study(
-    base_folder: Path, out: Path, steps: int, seeds: int, scenes: int, prompts: int, decoder: bool = False
+    base_folder: Path,
+    out: Path,
+    steps: int,
+    seeds: Sequence[int],
+    scenes: int,
+    prompts: int,
+    decoder: bool = False,
 ) -> None:
-    """Every cell, the base's own text encoder, and the TSC told another timestep than the evaluation's, as lines."""
+    """Every cell, the base's own text encoder, and the TSC told another timestep than the evaluation's, as lines.
+
+    Raises:
+        ELLAError: another process is at the same study.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            _study(base_folder, out, steps, seeds, scenes, prompts, decoder)
+    except Timeout:
+        raise ELLAError(
+            f"Another process is at the study {out}; give this one other --seeds and another --out, and both to "
+            "python -m small_world figures."
+        ) from None
+
+
+def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
     file = out / "results.jsonl"
     base, autoencoder = load_base(base_folder), load_autoencoder(base_folder)
     latents = load_file(base_folder / "latents.safetensors")["latents"][:scenes].float()

@@ -27,11 +27,11 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
         line({"cell": "own text encoder"}, lambda scene: Scene(())),
         line({"cell": "tsc-6", **tsc}, lambda scene: scene),
         line({"cell": "tsc-6", **tsc, "told": "timestep 500"}, lambda scene: Scene(scene.groups[:1])),
-        line({"cell": "tsc-6", **tsc, "seed": 1}, lambda scene: scene),
-        line({"cell": "tsc-6", **tsc, "steps": 5}, lambda scene: Scene(scene.groups[:1])),
+        line({"cell": "tsc-6-1", **tsc, "seed": 1}, lambda scene: scene),
+        line({"cell": "tsc-6-5", **tsc, "steps": 5}, lambda scene: Scene(scene.groups[:1])),
     ]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
-    text = figures(tmp_path, tmp_path / "out")
+    text = figures([tmp_path], tmp_path / "out")
     rows = {row.split("|")[1].strip(): row.split("|")[2:] for row in text.splitlines()[2:]}
     assert list(rows) == ["the base's own text encoder", "TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
     assert [cell.split()[0] for cell in rows["TSC x6"][:5]] == ["100.0"] * 5
@@ -40,6 +40,17 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
     for name in ("by_objects.png", "by_words.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             assert picture.width > 600 and len(picture.convert("RGB").getcolors(2**20)) > 20
+
+
+def test_what_two_studies_measured_counts_once(tmp_path):
+    own, tsc = {"cell": "own text encoder"}, {"cell": "tsc-6", "kind": "tsc", "depth": 6, "steps": 10}
+    tsc |= {"language_model": "minilm", "told": None}
+    for number, lines in enumerate(([own], [own, tsc])):
+        (tmp_path / str(number)).mkdir()
+        text = "".join(json.dumps(line(one, lambda scene: scene)) + "\n" for one in lines)
+        (tmp_path / str(number) / "results.jsonl").write_text(text)
+    both = figures([tmp_path / "0", tmp_path / "1"], tmp_path / "out")
+    assert both == figures([tmp_path / "1"], tmp_path / "out") and "TSC x6" in both
 
 
 def test_an_interval_holds_the_share_and_narrows_with_more_pictures():
@@ -52,4 +63,4 @@ def test_an_interval_holds_the_share_and_narrows_with_more_pictures():
 
 def test_a_study_without_results_is_a_sentence(tmp_path):
     with pytest.raises(ELLAError, match="run python -m small_world study first"):
-        figures(tmp_path, tmp_path / "out")
+        figures([tmp_path], tmp_path / "out")

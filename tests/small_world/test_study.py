@@ -46,9 +46,9 @@ def test_two_processes_see_together_what_one_sees():
 
 
 def test_the_cells_are_the_papers_table():
-    assert len(cells(10, 3)) == 19 and len(cells(10, 3, decoder=True)) == 22
-    assert len({cell.name for cell in cells(10, 3, decoder=True)}) == 22
-    assert [(cell.kind, cell.depth) for cell in cells(10, 3)[:5]] == list(PAPER_KINDS)
+    assert len(cells(10, (0, 1, 2))) == 19 and len(cells(10, (0, 1, 2), decoder=True)) == 22
+    assert len({cell.name for cell in cells(10, (0, 1, 2), decoder=True)}) == 22
+    assert [(cell.kind, cell.depth) for cell in cells(10, (0, 1, 2))[:5]] == list(PAPER_KINDS)
 
 
 @pytest.fixture(scope="module")
