@@ -17,6 +17,8 @@ from .base_model import Base
 from .narrow_unet import CONTEXT
 from .scene_data import LENGTH, SceneData
 
+BATCH = 32
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -42,10 +44,12 @@ def cells(steps: int, seeds: Sequence[int], decoder: bool = False) -> list[Cell]
     """The cells of a study, the most telling ones first.
 
     The paper's table 6 seed by seed, so that an unfinished study has whole rows; then, of the seed 0, the TSC with
-    fewer steps and with other depths; with `decoder` the paper's table 5, an encoder's states against a decoder's.
+    more and fewer steps and with other depths; with `decoder` the paper's table 5, an encoder's states against a
+    decoder's.
     """
     table_6 = [Cell(kind, depth, steps, seed) for seed in seeds for kind, depth in PAPER_KINDS]
-    scale = [Cell("tsc", 6, steps // part, 0) for part in (4, 2)] + [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
+    scale = [Cell("tsc", 6, other, 0) for other in (steps * 4, steps // 4, steps // 2)]
+    scale += [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
     table_5 = [Cell("tsc", 6, steps, seed, "smollm") for seed in seeds] if decoder else []
     return table_6 + (scale if 0 in seeds else []) + table_5
 
@@ -78,16 +82,17 @@ def new_cell_connector(cell: Cell, text_dim: int) -> nn.Module:
 
 
 def options_of(cell: Cell, batch_size: int) -> Options:
-    """The paper's recipe at the small world's size: a higher rate and a short warm-up, since steps are few."""
+    """The paper's recipe at the small world's size: a higher rate and a short warm-up, since steps are few, and weights
+    of the loss that favour high noise (min-SNR with a small gamma), where it is decided what lies where."""
     return Options(
         steps=cell.steps,
         batch_size=batch_size,
         micro_batch_size=0,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         schedule="cosine",
         warmup_steps=min(100, cell.steps // 4),
         ema_decay=0.99,
-        min_snr=5.0,
+        min_snr=0.1,
         max_length=LENGTH,
         resolution=64,
         seed=cell.seed,
@@ -97,7 +102,7 @@ def options_of(cell: Cell, batch_size: int) -> Options:
     )
 
 
-def train_cell(cell: Cell, base: Base, data: SceneData, out: Path, batch_size: int = 64) -> nn.Module:
+def train_cell(cell: Cell, base: Base, data: SceneData, out: Path, batch_size: int = BATCH) -> nn.Module:
     """The trained connector (its moving average), gone on with where it was stopped."""
     connector = new_cell_connector(cell, data.text_states.shape[-1])
     run = train(options_of(cell, batch_size), NarrowBase(base), connector, data, out / cell.name, progress=False)

@@ -6,7 +6,7 @@ Shares are of all shapes of a measurement's prompts. Intervals are 95 %: bootstr
 together.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -51,22 +51,21 @@ def grouped(lines: Iterable[dict]) -> dict[tuple, list[dict]]:
     """{(what was trained and told, captions, held out): the pictures of all seeds}; what several studies measured
     counts once."""
     lines = list({tuple(line.get(key) for key in _MEASURED): line for line in lines}.values())
-    most = max((line["steps"] for line in lines if "steps" in line), default=0)
+    usual = Counter(line["steps"] for line in lines if "steps" in line).most_common(1)
     found = defaultdict(list)
     for line in lines:
-        name = name_of(line, most)
-        if name:
-            found[name, line["captions"], line["held_out"]] += line["pictures"]
+        name = name_of(line, usual[0][0] if usual else 0)
+        found[name, line["captions"], line["held_out"]] += line["pictures"]
     return dict(found)
 
 
-def name_of(line: dict, most: int) -> str | None:
+def name_of(line: dict, usual_steps: int) -> str:
     """What a line is called in tables."""
     if line["cell"] == OWN:
         return "the base's own text encoder"
     kind = KINDS.get((line["kind"], line["depth"]), f"{line['kind']} x{line['depth']}".upper().replace("X", "x"))
     parts = [kind]
-    if line["steps"] != most:
+    if line["steps"] != usual_steps:
         parts.append(f"{line['steps']} steps")
     if line["language_model"] != "minilm":
         parts.append(line["language_model"])

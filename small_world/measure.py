@@ -11,11 +11,10 @@ from .base_model import picture
 from .captions import Caption, dense_caption, short_caption
 from .diffusion import sample
 from .judge import FoundShape, shapes_in
-from .scenes import Scene, random_scene
+from .scenes import MOST_SHAPES, Scene, random_scene
 
 GUIDANCE = 3.0
 STEPS = 20
-MOST_SHAPES = 6
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,18 @@ from training.batch import Batch
 
 from .base_model import FIRST_SCENE
 from .captions import dense_caption
-from .scenes import random_scene
+from .scenes import MOST_SHAPES, Scene, random_scene
 
 PART = 2048  # captions in a file
+# (pictures seen, most shapes of a scene until then), then all. What a word of place means is learned from single shapes
+# all at once, after about 15,000 of them.
+CURRICULUM = ((16_000, 1), (20_000, 2), (24_000, 3))
 LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
 
 
 class SceneData:
-    """The data source of a training on the first `len(text_states)` scenes, in an order of its own for each seed."""
+    """The data source of a training on the first `len(text_states)` scenes, by `CURRICULUM` and, within each part of
+    it, in an order of its own for each seed."""
 
     def __init__(
         self, latents: torch.Tensor, text_states: torch.Tensor, empty_states: torch.Tensor, facts: dict, seed: int
@@ -32,10 +36,11 @@ class SceneData:
         self.latents, self.text_states = latents, text_states
         self.empty_states, self.facts = empty_states, facts
         self.seed, self.given = seed, 0
+        self._shapes = [len(scene_of(i).shapes) for i in range(len(text_states))]
         self._epoch, self._order = None, []
 
     def batches(self, batch_size: int, rank: int, world_size: int) -> Iterator[Batch]:
-        """Endless batches; an epoch's order depends on the seed and the epoch alone."""
+        """Endless batches; an epoch's order depends on the seed, the part of the curriculum and the epoch alone."""
         while True:
             first = (self.given * world_size + rank) * batch_size
             which = torch.tensor([self._scene(first + i) for i in range(batch_size)])
@@ -43,10 +48,18 @@ class SceneData:
             yield Batch(self.latents[which], self.text_states[which].float())
 
     def _scene(self, position: int) -> int:
-        epoch, index = divmod(position, len(self.text_states))
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self.seed * 10_007 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.text_states), generator=generator).tolist()
+        began, most = 0, MOST_SHAPES
+        for until, at_most in CURRICULUM:
+            if position < until:
+                most = at_most
+                break
+            began = until
+        allowed = sum(shapes <= most for shapes in self._shapes)
+        epoch, index = divmod(position - began, allowed)
+        if (most, epoch) != self._epoch:
+            generator = torch.Generator().manual_seed((self.seed * 10 + most) * 10_007 + epoch)
+            order = torch.randperm(len(self._shapes), generator=generator).tolist()
+            self._epoch, self._order = (most, epoch), [i for i in order if self._shapes[i] <= most]
         return self._order[index]
 
     def state_dict(self) -> dict:
@@ -58,9 +71,14 @@ class SceneData:
         self.given = state["given"]
 
 
-def caption_of(scene: int) -> str:
-    """The dense caption of a training scene by its number from 0."""
-    return dense_caption(random_scene(Random(FIRST_SCENE + scene)), Random(scene)).text
+def scene_of(number: int) -> Scene:
+    """A training scene by its number from 0."""
+    return random_scene(Random(FIRST_SCENE + number))
+
+
+def caption_of(number: int) -> str:
+    """Its dense caption."""
+    return dense_caption(scene_of(number), Random(number)).text
 
 
 def read_captions(encoder, count: int, file: Path, name: str) -> tuple[torch.Tensor, torch.Tensor, dict]:

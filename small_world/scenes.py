@@ -29,6 +29,7 @@ PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("l
 ROWS = ("top row", "middle row", "bottom row")
 # Never drawn in training: the study asks for them.
 HELD_OUT = frozenset({("circle", "purple"), ("square", "yellow"), ("triangle", "red"), ("cross", "blue")})
+MOST_SHAPES = 6  # of a scene
 SUPERSAMPLING = 4
 
 
@@ -74,7 +75,7 @@ class Scene:
 def random_scene(random: Random, shapes: int | None = None, held_out: bool = False) -> Scene:
     """A scene of `shapes` shapes (1 to 6, by chance if None); with `held_out` every pair of kind and colour is one
     of `HELD_OUT`, otherwise none is."""
-    left = shapes or random.randint(1, 6)
+    left = shapes or random.randint(1, MOST_SHAPES)
     pairs = [pair for pair in product(KINDS, COLOURS) if (pair in HELD_OUT) == held_out]
     random.shuffle(pairs)
     free = {(row, column) for row in range(3) for column in range(3)}
