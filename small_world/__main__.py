@@ -64,6 +64,25 @@ class StudyCommand:
 
 
 @dataclass(frozen=True)
+class ConnectorCommand:
+    """Trains a TSC with more steps than the study's, for the demo; goes on where it was stopped."""
+
+    base: Path  # the folder RUN
+    out: Path
+    steps: int = 8000
+    scenes: int = 10_240
+    start: Path | None = None  # a connector to begin with, whose curriculum is over
+
+    def run(self) -> None:
+        from .base_model import load_base
+        from .demo_connector import train_demo_connector
+        from .scene_data import read_scenes
+
+        _, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
+        print(train_demo_connector(load_base(self.base), data, self.out, self.steps, self.start))
+
+
+@dataclass(frozen=True)
 class FiguresCommand:
     """Draws the table and the plots of a study again from its results.jsonl, or of several studies as of one."""
 
@@ -156,6 +175,7 @@ Command = (
     Annotated[BaseCommand, tyro.conf.subcommand("base")]
     | Annotated[CheckpointCommand, tyro.conf.subcommand("checkpoint")]
     | Annotated[StudyCommand, tyro.conf.subcommand("study")]
+    | Annotated[ConnectorCommand, tyro.conf.subcommand("connector")]
     | Annotated[FiguresCommand, tyro.conf.subcommand("figures")]
     | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
     | Annotated[JudgeCommand, tyro.conf.subcommand("judge")]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -11,12 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from ella_core import load_text_encoder
 from ella_core.connectors.facts import TextEncoderFacts
 from ella_core.errors import ELLAError
 from training.batch import Batch
 
 from .base_model import FIRST_SCENE
 from .captions import dense_caption
+from .packaged_models import NAMES, language_model
 from .scenes import MOST_SHAPES, Scene, random_scene
 
 PART = 2048  # captions in a file
@@ -79,6 +82,19 @@ def scene_of(number: int) -> Scene:
 def caption_of(number: int) -> str:
     """Its dense caption."""
     return dense_caption(scene_of(number), Random(number)).text
+
+
+def read_scenes(base: Path, name: str, folder: Path, count: int, seed: int) -> tuple:
+    """A language model of `PACKAGES` and the first scenes as it read them; both are kept in `folder`."""
+    encoder, read = _read_with(name, folder, count)
+    return encoder, SceneData(load_file(base / "latents.safetensors")["latents"][:count].float(), *read, seed)
+
+
+@lru_cache(maxsize=2)
+def _read_with(name: str, folder: Path, count: int) -> tuple:
+    encoder = load_text_encoder(language_model(name, folder / "language_models"))
+    encoder.read_weights()
+    return encoder, read_captions(encoder, count, folder / name, NAMES[name])
 
 
 def read_captions(encoder, count: int, file: Path, name: str) -> tuple[torch.Tensor, torch.Tensor, dict]:

@@ -9,15 +9,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file
 from torch import nn
 
-from ella_core import load_text_encoder
 from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
@@ -25,8 +22,7 @@ from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
 from .cells import cells, train_cell
 from .measure import asked, draw_prompts, summary
-from .packaged_models import NAMES, language_model
-from .scene_data import LENGTH, SceneData, read_captions
+from .scene_data import LENGTH, read_scenes
 from .text_encoder import rows_of
 
 OWN = "own text encoder"
@@ -108,19 +104,10 @@ def study(
 def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
     file = out / "results.jsonl"
     base, autoencoder = load_base(base_folder), load_autoencoder(base_folder)
-    latents = load_file(base_folder / "latents.safetensors")["latents"][:scenes].float()
     measure_into(file, {"cell": OWN, "seed": 0}, base, autoencoder, own_tokens(base), prompts)
-
-    @cache
-    def read_by(name: str) -> tuple:
-        path = language_model(name, out / "language_models")
-        encoder = load_text_encoder(path)
-        encoder.read_weights()
-        return encoder, read_captions(encoder, scenes, out / name, NAMES[name])
-
     for cell in cells(steps, seeds, decoder):
-        encoder, read = read_by(cell.language_model)
-        connector = train_cell(cell, base, SceneData(latents, *read, cell.seed), out).eval().requires_grad_(False)
+        encoder, data = read_scenes(base_folder, cell.language_model, out, scenes, cell.seed)
+        connector = train_cell(cell, base, data, out).eval().requires_grad_(False)
         named = {"cell": cell.name, "seed": cell.seed, "kind": cell.kind, "depth": cell.depth, "steps": cell.steps}
         named |= {"language_model": cell.language_model, "told": None}
         measure_into(file, named, base, autoencoder, tokens_of(connector, encoder), prompts)
