@@ -1,8 +1,8 @@
-"""What people would write of a scene: one short caption, and dense ones of 30 to 110 words.
+"""What people would write of a scene: a short caption, a typed one, and dense ones of 30 to 144 words.
 
 The short caption is a list of a few words for each shape, as pictures of the web have them; the base model learns
-from it. The dense one is what a language model writes when it is asked to describe a picture. With each caption come
-the claims that it makes, and only those.
+from it. The dense one is what a language model writes when it is asked to describe a picture, and the typed one what a
+person asks for. With each caption come the claims that it makes, and only those.
 """
 
 import re
@@ -116,6 +116,45 @@ def dense_caption(scene: Scene, random: Random) -> Caption:
     while sum(len(sentence.split()) for sentence in sentences) < 30:
         sentences.append(fillers.pop())
     return Caption(" ".join(sentence for sentence in sentences if sentence), tuple(dict.fromkeys(claims)))
+
+
+def typed_caption(scene: Scene, random: Random) -> Caption:
+    """What a person types: one sentence of groups and how they stand to one another, with a place where nothing else
+    is said of a group ("a red circle to the left of a large blue square, above them two small green triangles")."""
+    groups = list(range(len(scene.groups)))
+    random.shuffle(groups)
+    groups.sort(key=lambda i: scene.groups[i].inside is not None)
+    parts: list[str] = []
+    claims: list[Claim] = []
+    named: dict[int, Looks] = {}
+    for index in groups:
+        group = scene.groups[index]
+        looks = _looks(group, size=None if random.random() < 0.4 else group.shapes[0].size)
+        claims.append(Claim(looks))
+        of_all = [
+            relation
+            for relation in ("to the left of", "to the right of", "above", "below")
+            if len(named) in (1, 2) and all(_clearly(relation, group, scene.groups[other]) for other in named)
+        ]
+        if of_all and group.inside is None and random.random() < 0.8:
+            relation = random.choice(of_all)
+            if len(named) == 1:
+                claims = [claim for claim in claims if claim.relation is None]  # where the first lies is left out
+            claims += [Claim(looks, relation, others=(other,)) for other in named.values()]
+            if len(named) == 1:
+                parts[-1:] = [f"{looks} {relation} {first}" for first in named.values()]
+            else:
+                parts.append(random.choice((f"{relation} them {looks}", f"{looks} {relation} them")))
+        elif (related := _related(scene, index, list(named), random)) and random.random() < 0.6:
+            relation, others = related
+            claims.append(Claim(looks, relation, others=tuple(named[other] for other in others)))
+            parts.append(f"{looks} {relation} {' and '.join(_the(named[other]) for other in others)}")
+        else:
+            where = "" if group.inside is not None or len(named) == 0 and random.random() < 0.7 else group.place
+            claims += [Claim(looks, "at", where)] if where else []
+            parts.append(f"{looks} {_where(where)}" if where else str(looks))
+        named[index] = looks
+    return Caption(", ".join(parts), tuple(dict.fromkeys(claims)))
 
 
 def words_between() -> frozenset[str]:

@@ -18,7 +18,7 @@ from ella_core.errors import ELLAError
 from training.batch import Batch
 
 from .base_model import FIRST_SCENE
-from .captions import dense_caption
+from .captions import dense_caption, typed_caption
 from .packaged_models import NAMES, language_model
 from .scenes import MOST_SHAPES, Scene, random_scene
 
@@ -26,6 +26,7 @@ PART = 2048  # captions in a file
 # (pictures seen, most shapes of a scene until then), then all. What a word of place means is learned from single shapes
 # all at once, after about 15,000 of them.
 CURRICULUM = ((16_000, 1), (20_000, 2), (24_000, 3))
+DENSE = 10_240  # scenes that are read with dense captions
 LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
 
 
@@ -80,8 +81,9 @@ def scene_of(number: int) -> Scene:
 
 
 def caption_of(number: int) -> str:
-    """Its dense caption."""
-    return dense_caption(scene_of(number), Random(number)).text
+    """Its dense caption, or of one of the scenes after those the typed one."""
+    caption = dense_caption if number < DENSE else typed_caption
+    return caption(scene_of(number), Random(number)).text
 
 
 def read_scenes(base: Path, name: str, folder: Path, count: int, seed: int) -> tuple:

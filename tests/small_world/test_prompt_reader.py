@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from small_world.captions import dense_caption, short_caption
+from small_world.captions import dense_caption, short_caption, typed_caption
 from small_world.claims import Claim, Looks
 from small_world.description import judgement, outside, shown
 from small_world.judge import shapes_in
@@ -16,9 +16,10 @@ TRIANGLES, CROSS = Looks(2, "small", "green", "triangle"), Looks(1, None, "black
 DEMO = "a red circle to the left of a large blue square, above them two small green triangles"
 
 
-def test_a_dense_captions_claims_are_read_and_no_others():
+@pytest.mark.parametrize("caption_of", (dense_caption, typed_caption))
+def test_a_captions_claims_are_read_and_no_others(caption_of):
     for number in range(2000):
-        caption = dense_caption(random_scene(Random(number)), Random(number))
+        caption = caption_of(random_scene(Random(number)), Random(number))
         reading = read_prompt(caption.text)
         assert (set(reading.claims), reading.unknown) == (set(caption.claims), ()), caption.text
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from small_world.captions import SHORT_WORDS, dense_caption, short_caption
+from small_world.captions import SHORT_WORDS, dense_caption, short_caption, typed_caption
 from small_world.claims import Claim, Looks
 from small_world.judge import shapes_in
 from small_world.scenes import COLOURS, HELD_OUT, KINDS, Scene, draw, random_scene
@@ -29,7 +29,11 @@ def test_the_judge_reads_every_drawn_scene_and_every_claim_of_its_captions():
         drawn = scene(number)
         found = shapes_in(draw(drawn))
         assert looks_of(found) == looks_of(drawn.shapes), number
-        claims = short_caption(drawn, Random(number)).claims + dense_caption(drawn, Random(number)).claims
+        claims = [
+            claim
+            for caption in (short_caption, dense_caption, typed_caption)
+            for claim in caption(drawn, Random(number)).claims
+        ]
         for claim in claims:
             assert claim.holds(drawn.shapes) and claim.holds(found), (number, claim)
             assert Claim.from_question(claim.question()) == claim
