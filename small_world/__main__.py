@@ -70,7 +70,7 @@ class ConnectorCommand:
     base: Path  # the folder RUN
     out: Path
     steps: int = 8000
-    scenes: int = 10_240
+    scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
     start: Path | None = None  # a connector to begin with, whose curriculum is over
 
     def run(self) -> None:

@@ -17,7 +17,7 @@ from scipy.stats import bootstrap
 from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
-from .study import OWN
+from .study import OWN, SWAPPED
 
 ASPECTS = ("bound", "counts", "places", "relations")
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
@@ -94,16 +94,27 @@ def share(pictures: Sequence[dict], aspect: str) -> tuple[float, float, float] |
 
 
 def table(found: dict[tuple, list[dict]]) -> str:
-    """A Markdown table: a row for each trained thing, on dense captions."""
-    rows = ["| | shapes bound | with 4 or more | groups counted | places | relations | held-out pairs bound |"]
-    rows.append("|---" * 7 + "|")
+    """A Markdown table on dense captions: a row for each trained thing, and last the pairs of captions with two colours
+    swapped whose pictures are both right."""
+    rows = ["| | shapes bound | with 4 or more | groups counted | places | relations | held-out pairs | both swapped |"]
+    rows.append("|---" * 8 + "|")
     for name in dict.fromkeys(name for name, _, _ in found):
         known, held_out = found.get((name, "dense", False), []), found.get((name, "dense", True), [])
         many = [picture for picture in known if picture["shapes"] >= 4]
         cells = [shown(share(known, "bound")), shown(share(many, "bound"))]
         cells += [shown(share(known, aspect)) for aspect in ASPECTS[1:]]
-        rows.append(f"| {name} | {' | '.join([*cells, shown(share(held_out, 'bound'))])} |")
+        cells += [
+            shown(share(held_out, "bound")),
+            shown(share(both_right(found.get((name, SWAPPED, False), [])), "both")),
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def both_right(pictures: Sequence[dict]) -> list[dict]:
+    """For each pair of pictures of swapped captions whether both show what they should."""
+    pairs = zip(pictures[::2], pictures[1::2])
+    return [{"both": (int(all(one["bound"][0] == one["bound"][1] for one in pair)), 1)} for pair in pairs]
 
 
 def shown(value: tuple[float, float, float] | None) -> str:

@@ -1,7 +1,7 @@
 """What pictures get right of scenes that nobody trained on: attributes bound, counts, places, relations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -11,7 +11,7 @@ from .base_model import picture
 from .captions import Caption, dense_caption, short_caption
 from .diffusion import sample
 from .judge import FoundShape, shapes_in
-from .scenes import MOST_SHAPES, Scene, random_scene
+from .scenes import HELD_OUT, MOST_SHAPES, Scene, random_scene
 
 GUIDANCE = 3.0
 STEPS = 20
@@ -46,6 +46,24 @@ def asked(count: int, first: int = 0, dense: bool = True, held_out: bool = False
     for number in range(first, first + count):
         scene = random_scene(Random(number), shapes=1 + number % MOST_SHAPES, held_out=held_out)
         made.append(Asked(number, scene, (dense_caption if dense else short_caption)(scene, Random(number))))
+    return made
+
+
+def asked_swapped(count: int) -> list[Asked]:
+    """Prompts in pairs, `count` in all: the dense caption of a scene of two shapes, and the same with their colours
+    swapped, for the same noise."""
+    made: list[Asked] = []
+    number = 0
+    while len(made) < count:
+        scene = random_scene(Random(number), shapes=2)
+        if len(scene.groups) == 2 and scene.groups[1].inside is None:
+            a, b = scene.shapes
+            if a.kind != b.kind and a.colour != b.colour and not {(a.kind, b.colour), (b.kind, a.colour)} & HELD_OUT:
+                swapped = (replace(a, colour=b.colour), replace(b, colour=a.colour))
+                groups = tuple(replace(group, shapes=(shape,)) for group, shape in zip(scene.groups, swapped))
+                for drawn in (scene, Scene(groups)):
+                    made.append(Asked(number, drawn, dense_caption(drawn, Random(number))))
+        number += 1
     return made
 
 

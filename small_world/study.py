@@ -21,11 +21,12 @@ from evaluation.line_file import LineFile
 from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
 from .cells import cells, train_cell
-from .measure import asked, draw_prompts, summary
+from .measure import asked, asked_swapped, draw_prompts, summary
 from .scene_data import LENGTH, read_scenes
 from .text_encoder import rows_of
 
 OWN = "own text encoder"
+SWAPPED = "swapped"  # dense captions in pairs, with two colours swapped
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
     "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
@@ -57,23 +58,26 @@ def own_tokens(base: Base) -> Callable:
 def measure_into(
     file: Path, name: dict, base: Base, autoencoder: TinyAutoencoder, tokens_at: Callable, count: int
 ) -> None:
-    """Lines with what pictures get right on dense and on short captions, of known and of held-out pairs."""
+    """Lines with what pictures get right: on dense and on short captions, of known and of held-out pairs, and on
+    captions in pairs with two colours swapped."""
     lines = LineFile(file)
     done = {
         json.dumps({key: line[key] for key in (*name, "captions", "held_out")})
         for line in lines.read()
         if set(name) <= set(line)
     }
-    for dense in (True, False):
-        for held_out in (False, True):
-            line = name | {"captions": "dense" if dense else "short", "held_out": held_out}
-            if json.dumps(line) in done:
-                continue
-            began = time.monotonic()
-            prompts = asked(count if not held_out else count // 2, dense=dense, held_out=held_out)
-            rights = [right for right, _ in draw_prompts(base.unet, autoencoder, tokens_at, prompts)]
-            seconds = round(time.monotonic() - began, 1)
-            lines.append(line | summary(rights) | {"seconds": seconds, "pictures": [asdict(right) for right in rights]})
+    for captions, held_out in (("dense", False), ("dense", True), ("short", False), ("short", True), (SWAPPED, False)):
+        line = name | {"captions": captions, "held_out": held_out}
+        if json.dumps(line) in done:
+            continue
+        began = time.monotonic()
+        if captions == SWAPPED:
+            prompts = asked_swapped(count)
+        else:
+            prompts = asked(count // 2 if held_out else count, dense=captions == "dense", held_out=held_out)
+        rights = [right for right, _ in draw_prompts(base.unet, autoencoder, tokens_at, prompts)]
+        seconds = round(time.monotonic() - began, 1)
+        lines.append(line | summary(rights) | {"seconds": seconds, "pictures": [asdict(right) for right in rights]})
 
 
 def study(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ella_core.errors import ELLAError
-from small_world.figures import figures, share
+from small_world.figures import both_right, figures, share
 from small_world.judge import shapes_in
 from small_world.measure import asked, judged, summary
 from small_world.scenes import Scene, draw
@@ -59,6 +59,11 @@ def test_an_interval_holds_the_share_and_narrows_with_more_pictures():
     assert few[0] == many[0] == pytest.approx(100 / 3)
     assert few[1] < many[1] < many[0] < many[2] < few[2]
     assert share([{"bound": (0, 0)}] * 5, "bound") is None
+
+
+def test_a_swapped_pair_is_right_where_both_pictures_are():
+    right, wrong = {"bound": [2, 2]}, {"bound": [1, 2]}
+    assert both_right([right, right, right, wrong, wrong, wrong]) == [{"both": (n, 1)} for n in (1, 0, 0)]
 
 
 def test_a_study_without_results_is_a_sentence(tmp_path):

@@ -11,7 +11,7 @@ from small_world.base_model import Base
 from small_world.cells import PAPER_KINDS, Cell, cells, train_cell
 from small_world.claims import Claim
 from small_world.judge import shapes_in
-from small_world.measure import asked, judged, summary
+from small_world.measure import asked, asked_swapped, judged, summary
 from small_world.scene_data import SceneData
 from small_world.scenes import Scene, draw
 from small_world.study import measure_into, own_tokens
@@ -72,13 +72,26 @@ def test_what_has_its_line_is_not_measured_again(untrained, tmp_path):
     name = {"cell": "own text encoder", "seed": 0}
     measure_into(file, name, base, autoencoder, own_tokens(base), 6)
     lines = file.read_text()
-    assert len(LineFile(file).read()) == 4
+    assert len(LineFile(file).read()) == 5
     measure_into(file, name, base, autoencoder, own_tokens(base), 6)
     assert file.read_text() == lines
     file.write_text(lines[:-20])  # as a kill leaves it
-    assert len(LineFile(file).read()) == 3
+    assert len(LineFile(file).read()) == 4
     measure_into(file, name, base, autoencoder, own_tokens(base), 6)
     assert [line["all"] for line in LineFile(file).read()] == [json.loads(line)["all"] for line in lines.splitlines()]
+
+
+def test_swapped_captions_differ_in_two_colours_alone():
+    prompts = asked_swapped(40)
+    assert len(prompts) == 40
+    for one, other in zip(prompts[::2], prompts[1::2]):
+        assert one.number == other.number
+        words, others = one.caption.text.lower().split(), other.caption.text.lower().split()
+        colours = {shape.colour for shape in one.scene.shapes}
+        differing = [{a, b} for a, b in zip(words, others, strict=True) if a != b]
+        assert differing and all(pair == colours for pair in differing)
+        right = judged(other, shapes_in(draw(other.scene)))
+        assert right.bound == (2, 2) and judged(other, shapes_in(draw(one.scene))).bound[0] < 2
 
 
 def test_what_is_drawn_right_is_counted_right_and_what_is_missing_is_not():
