@@ -65,21 +65,30 @@ class StudyCommand:
 
 @dataclass(frozen=True)
 class ConnectorCommand:
-    """Trains a TSC with more steps than the study's, for the demo; goes on where it was stopped."""
+    """Trains a TSC with more steps than the study's, for the demo, and judges it; goes on where it was stopped."""
 
     base: Path  # the folder RUN
     out: Path
     steps: int = 8000
     scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
     start: Path | None = None  # a connector to begin with, whose curriculum is over
+    prompts: int = 300
 
     def run(self) -> None:
-        from .base_model import load_base
+        from ella_core import load_connector
+
+        from .base_model import load_autoencoder, load_base
         from .demo_connector import train_demo_connector
         from .scene_data import read_scenes
+        from .study import DEMO, measure_into, tokens_of
 
-        _, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
-        print(train_demo_connector(load_base(self.base), data, self.out, self.steps, self.start))
+        encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
+        base, autoencoder = load_base(self.base), load_autoencoder(self.base)
+        file = train_demo_connector(base, data, self.out, self.steps, self.start)
+        connector = load_connector(file).eval().requires_grad_(False)
+        results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0}
+        measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts)
+        print(file)
 
 
 @dataclass(frozen=True)

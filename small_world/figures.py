@@ -17,11 +17,12 @@ from scipy.stats import bootstrap
 from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
-from .study import OWN, SWAPPED
+from .study import DEMO, OWN, SWAPPED
 
 ASPECTS = ("bound", "counts", "places", "relations")
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
 KINDS |= {("adaln-zero", 6): "AdaLN-Zero x6", ("tsc", 6): "TSC x6"}
+_OTHERS = {OWN: "the base's own text encoder", DEMO: "the demo's TSC x6"}
 _MEASURED = ("cell", "told", "captions", "held_out")  # the same of these is the same measurement
 WORDS = (0, 40, 50, 65, 1000)  # where captions are parted by their length
 
@@ -61,8 +62,8 @@ def grouped(lines: Iterable[dict]) -> dict[tuple, list[dict]]:
 
 def name_of(line: dict, usual_steps: int) -> str:
     """What a line is called in tables."""
-    if line["cell"] == OWN:
-        return "the base's own text encoder"
+    if "kind" not in line:
+        return _OTHERS[line["cell"]]
     kind = KINDS.get((line["kind"], line["depth"]), f"{line['kind']} x{line['depth']}".upper().replace("X", "x"))
     parts = [kind]
     if line["steps"] != usual_steps:

@@ -26,6 +26,7 @@ from .scene_data import LENGTH, read_scenes
 from .text_encoder import rows_of
 
 OWN = "own text encoder"
+DEMO = "demo"  # the connector that assets/small_world holds
 SWAPPED = "swapped"  # dense captions in pairs, with two colours swapped
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
