@@ -1,6 +1,6 @@
 """Takes the pictures of graphs again: docs/graph.png and the wirings of the help pages; graph_pictures.sh starts it.
 
-The nodes run with small random models, in folders that go with the server.
+The nodes run with small random models, and ELLAAttentionMap with the small world's, in folders that go with the server.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         models, base = Path(folder) / "models", Path(folder) / "base"
         random_models.main(COMFYUI, str(models))
+        small_world = ("--stored", str(REPO / "assets/small_world"), "--out", str(models))
+        subprocess.run([sys.executable, "-m", "small_world", "models", *small_world], cwd=REPO, check=True)
         comfyui_server.make_base(base, COMFYUI, {"ELLA": REPO}, models)
         flags = ("--disable-api-nodes", *comfyui_server.device_flags())
         with comfyui_server.started(COMFYUI, *flags, base=base) as server, running_browser() as browser:

@@ -80,14 +80,16 @@ class ConnectorCommand:
         from .base_model import load_autoencoder, load_base
         from .demo_connector import train_demo_connector
         from .scene_data import read_scenes
-        from .study import DEMO, measure_into, tokens_of
+        from .study import DEMO, TOLD, measure_into, tokens_of
 
         encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
         base, autoencoder = load_base(self.base), load_autoencoder(self.base)
         file = train_demo_connector(base, data, self.out, self.steps, self.start)
         connector = load_connector(file).eval().requires_grad_(False)
-        results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0}
-        measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts)
+        for told, timestep in {None: None, **TOLD}.items():
+            tokens = tokens_of(connector, encoder, timestep)
+            named = {"cell": DEMO, "seed": 0, "told": told}
+            measure_into(self.out / "results.jsonl", named, base, autoencoder, tokens, self.prompts)
         print(file)
 
 

@@ -63,14 +63,15 @@ def grouped(lines: Iterable[dict]) -> dict[tuple, list[dict]]:
 def name_of(line: dict, usual_steps: int) -> str:
     """What a line is called in tables."""
     if "kind" not in line:
-        return _OTHERS[line["cell"]]
-    kind = KINDS.get((line["kind"], line["depth"]), f"{line['kind']} x{line['depth']}".upper().replace("X", "x"))
-    parts = [kind]
-    if line["steps"] != usual_steps:
-        parts.append(f"{line['steps']} steps")
-    if line["language_model"] != "minilm":
-        parts.append(line["language_model"])
-    if line["told"]:
+        parts = [_OTHERS[line["cell"]]]
+    else:
+        kind = KINDS.get((line["kind"], line["depth"]), f"{line['kind']} x{line['depth']}".upper().replace("X", "x"))
+        parts = [kind]
+        if line["steps"] != usual_steps:
+            parts.append(f"{line['steps']} steps")
+        if line["language_model"] != "minilm":
+            parts.append(line["language_model"])
+    if line.get("told"):
         parts.append(f"told {line['told']}")
     return ", ".join(parts)
 

@@ -34,8 +34,8 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     text = figures([tmp_path], tmp_path / "out")
     rows = {row.split("|")[1].strip(): row.split("|")[2:] for row in text.splitlines()[2:]}
-    names = ["the base's own text encoder", "the demo's TSC x6", "TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
-    assert list(rows) == names
+    trained = ["TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
+    assert list(rows) == ["the base's own text encoder", "the demo's TSC x6", *trained]
     assert [cell.split()[0] for cell in rows["TSC x6"][:5]] == ["100.0"] * 5
     assert rows["the base's own text encoder"][0].split() == ["0.0", "(0.0..0.0)"]
     assert 20 < float(rows["TSC x6, told timestep 500"][0].split()[0]) < 80
