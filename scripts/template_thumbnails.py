@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[1]
 COMFYUI = os.environ["COMFYUI"]
 SIZE = (768, 432)
 MAX_LENGTH = 128  # token ids, as the small world's connector was trained
-# The values that a template gets, by node type and title (None for any), and what stands under its pictures.
+# What a template's nodes of these titles get, and what stands under its pictures.
 TEXTS = {"Positive prompt": PROMPT, "Negative prompt": ""}
 LABELS = {
     "ELLA text to image": ("ELLA",),
@@ -52,12 +52,12 @@ def fill_in(workflow):
 def thumbnail(pictures, labels):
     """The prompt and the pictures under it, enlarged without smoothing, each over its label."""
     sheet = Image.new("RGB", SIZE, (32, 34, 38))
-    pencil, font = ImageDraw.Draw(sheet), ImageFont.load_default(19)
+    pencil, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
     side = PIXELS * (4 if len(pictures) == 1 else 3)
-    pencil.multiline_text((32, 24), "\n".join(textwrap.wrap(PROMPT, 76)), fill=(225, 225, 225), font=font, spacing=8)
+    pencil.multiline_text((32, 24), "\n".join(textwrap.wrap(PROMPT, 82)), fill=(225, 225, 225), font=font, spacing=6)
     gap = (SIZE[0] - len(pictures) * side) // (len(pictures) + 1)
     for number, (picture, label) in enumerate(zip(pictures, labels)):
-        left, top = gap + number * (side + gap), 108
+        left, top = gap + number * (side + gap), 124
         sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
         pencil.text((left, top + side + 12), label, fill=(225, 225, 225), font=font)
     return sheet
