@@ -39,11 +39,15 @@ def make_models(stored, comfyui, say):
 
     say("drawing the small world of coloured shapes, 64 x 64 pixels, which this repository trained;")
     say("on first use its models are widened into .host and all-MiniLM-L6-v2 is downloaded")
-    command = ["models", "--stored", os.path.abspath(stored), "--out", str(MODELS)]
-    _small_world(command, comfyui, stdout=sys.stderr)
+    write_models(stored, MODELS, comfyui)
     for folder in FOLDERS:
         folder_paths.add_model_folder_path(folder, str(MODELS / folder), is_default=True)
     return dict(NAMES), str(MODELS)
+
+
+def write_models(stored, out, comfyui):
+    """Widens what is stored into a folder of models, with the language model's package."""
+    _small_world(["models", "--stored", os.path.abspath(stored), "--out", str(out)], comfyui, stdout=sys.stderr)
 
 
 def text_encoder_facts(core):
@@ -66,6 +70,8 @@ def fill_in(workflow, facts):
             values[:2] = PIXELS, PIXELS
         elif node["type"] == "KSampler":
             values[3] = CFG
+        elif node["type"] == "CFGGuider":
+            values[0] = CFG
 
 
 def own_encoder(prompt):

@@ -9,11 +9,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import comfyui_server
+import demo_small_world
 import random_models
 from frontend_page import open_frontend, running_browser
 from PIL import Image
@@ -126,8 +126,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         models, base = Path(folder) / "models", Path(folder) / "base"
         random_models.main(COMFYUI, str(models))
-        small_world = ("--stored", str(REPO / "assets/small_world"), "--out", str(models))
-        subprocess.run([sys.executable, "-m", "small_world", "models", *small_world], cwd=REPO, check=True)
+        demo_small_world.write_models(demo_small_world.STORED, models, COMFYUI)
         comfyui_server.make_base(base, COMFYUI, {"ELLA": REPO}, models)
         flags = ("--disable-api-nodes", *comfyui_server.device_flags())
         with comfyui_server.started(COMFYUI, *flags, base=base) as server, running_browser() as browser:

@@ -8,45 +8,26 @@ The other templates' thumbnails are their graphs: their pictures need models tha
 import io
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import textwrap
 from pathlib import Path
 
 import comfyui_server
-from demo_small_world import CFG, NAMES, PIXELS, PROMPT, STORED
+import demo
+from demo_small_world import NAMES, PIXELS, PROMPT, STORED, fill_in, write_models
+from in_process_host import import_host
 from PIL import Image, ImageDraw, ImageFont
 
 REPO = Path(__file__).resolve().parents[1]
 COMFYUI = os.environ["COMFYUI"]
 SIZE = (768, 432)
-MAX_LENGTH = 128  # token ids, as the small world's connector was trained
-# What a template's nodes of these titles get, and what stands under its pictures.
 TEXTS = {"Positive prompt": PROMPT, "Negative prompt": ""}
+# What stands under the pictures of each template.
 LABELS = {
     "ELLA text to image": ("ELLA",),
     "ELLA with Align Your Steps": ("ELLA, ten steps",),
     "ELLA against CLIP": ("CLIP", "ELLA", "ELLA + CLIP"),
 }
-
-
-def fill_in(workflow):
-    """Writes the small world's models, sizes and prompt into a template."""
-    for node in workflow["nodes"]:
-        values, kind = node.get("widgets_values"), node["type"]
-        if kind in NAMES:
-            values[0] = NAMES[kind]
-        if node.get("title") in TEXTS:
-            values[0] = TEXTS[node["title"]]
-        if kind == "ELLAT5TextEncode":
-            values[1] = MAX_LENGTH
-        elif kind == "EmptyLatentImage":
-            values[:2] = PIXELS, PIXELS
-        elif kind == "KSampler":
-            values[3] = CFG
-        elif kind == "CFGGuider":
-            values[0] = CFG
 
 
 def thumbnail(pictures, labels):
@@ -72,16 +53,21 @@ def drawn(server, workflow):
 
 
 def main():
+    core = import_host(COMFYUI)
+    facts = core.load_connector(STORED / "connector.safetensors").facts.text_encoder
     with tempfile.TemporaryDirectory() as folder:
         models, base = Path(folder) / "models", Path(folder) / "base"
-        command = [sys.executable, "-m", "small_world", "models", "--stored", str(STORED), "--out", str(models)]
-        subprocess.run(command, cwd=REPO, check=True)
+        write_models(STORED, models, COMFYUI)
         comfyui_server.make_base(base, COMFYUI, {"ELLA": REPO}, models)
         flags = ("--disable-api-nodes", *comfyui_server.device_flags())
         with comfyui_server.started(COMFYUI, *flags, base=base) as server:
             for name, labels in LABELS.items():
                 workflow = json.loads((REPO / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-                fill_in(workflow)
+                fill_in(workflow, facts)
+                demo.fill_in(workflow, NAMES, None)
+                for node in workflow["nodes"]:
+                    if node.get("title") in TEXTS:
+                        node["widgets_values"][0] = TEXTS[node["title"]]
                 path = REPO / "workflows" / f"{name}.jpg"
                 thumbnail(drawn(server, workflow), labels).save(path, quality=90)
                 print(path)

@@ -139,12 +139,12 @@ def typed_caption(scene: Scene, random: Random) -> Caption:
         if of_all and group.inside is None and random.random() < 0.8:
             relation = random.choice(of_all)
             if len(named) == 1:
-                claims = [claim for claim in claims if claim.relation is None]  # where the first lies is left out
-            claims += [Claim(looks, relation, others=(other,)) for other in named.values()]
-            if len(named) == 1:
-                parts[-1:] = [f"{looks} {relation} {first}" for first in named.values()]
+                (first,) = named.values()
+                parts = [f"{looks} {relation} {first}"]
+                claims = [Claim(first), Claim(looks)]  # where the first lies is left out
             else:
                 parts.append(random.choice((f"{relation} them {looks}", f"{looks} {relation} them")))
+            claims += [Claim(looks, relation, others=(other,)) for other in named.values()]
         elif (related := _related(scene, index, list(named), random)) and random.random() < 0.6:
             relation, others = related
             claims.append(Claim(looks, relation, others=tuple(named[other] for other in others)))

@@ -40,7 +40,9 @@ class SceneData:
         self.latents, self.text_states = latents, text_states
         self.empty_states, self.facts = empty_states, facts
         self.seed, self.given = seed, 0
-        self._shapes = [len(scene_of(i).shapes) for i in range(len(text_states))]
+        shapes = [len(scene_of(i).shapes) for i in range(len(text_states))]
+        parts = {most for _, most in CURRICULUM} | {MOST_SHAPES}
+        self._allowed = {most: {i for i, count in enumerate(shapes) if count <= most} for most in parts}
         self._epoch, self._order = None, []
 
     def batches(self, batch_size: int, rank: int, world_size: int) -> Iterator[Batch]:
@@ -58,12 +60,12 @@ class SceneData:
                 most = at_most
                 break
             began = until
-        allowed = sum(shapes <= most for shapes in self._shapes)
-        epoch, index = divmod(position - began, allowed)
+        allowed = self._allowed[most]
+        epoch, index = divmod(position - began, len(allowed))
         if (most, epoch) != self._epoch:
             generator = torch.Generator().manual_seed((self.seed * 10 + most) * 10_007 + epoch)
-            order = torch.randperm(len(self._shapes), generator=generator).tolist()
-            self._epoch, self._order = (most, epoch), [i for i in order if self._shapes[i] <= most]
+            order = torch.randperm(len(self.text_states), generator=generator).tolist()
+            self._epoch, self._order = (most, epoch), [i for i in order if i in allowed]
         return self._order[index]
 
     def state_dict(self) -> dict:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import comfyui_server
+import demo
 import demo_small_world
 import pytest
 from PIL import Image
@@ -47,9 +48,7 @@ def models(tmp_path_factory):
 def test_what_ella_draws_is_what_was_asked_for_more_than_the_own_encoders_picture(server_with, tmp_path):
     template = json.loads((REPO / "workflows/ELLA text to image.json").read_text(encoding="utf-8"))
     demo_small_world.fill_in(template, SimpleNamespace(padding=True, max_length=128))
-    for node in template["nodes"]:
-        if node["type"] in demo_small_world.NAMES:
-            node["widgets_values"][0] = demo_small_world.NAMES[node["type"]]
+    demo.fill_in(template, demo_small_world.NAMES, None)
     right = {"ELLA": 0, "CLIP": 0}
     with server_with(*comfyui_server.device_flags()) as server:
         graph = server.api_prompt(template)
