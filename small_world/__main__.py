@@ -80,7 +80,7 @@ class ConnectorCommand:
         from .base_model import load_autoencoder, load_base
         from .demo_connector import train_demo_connector
         from .scene_data import read_scenes
-        from .study import DEMO, TOLD, measure_into, tokens_of
+        from .study import DEMO, PROMPTS, TOLD, measure_into, tokens_of
 
         encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
         base, autoencoder = load_base(self.base), load_autoencoder(self.base)
@@ -89,7 +89,8 @@ class ConnectorCommand:
         for told, timestep in {None: None, **TOLD}.items():
             tokens = tokens_of(connector, encoder, timestep)
             named = {"cell": DEMO, "seed": 0, "told": told}
-            measure_into(self.out / "results.jsonl", named, base, autoencoder, tokens, self.prompts)
+            prompts_of = PROMPTS if told is None else PROMPTS[:2]
+            measure_into(self.out / "results.jsonl", named, base, autoencoder, tokens, self.prompts, prompts_of)
         print(file)
 
 

@@ -44,12 +44,12 @@ def cells(steps: int, seeds: Sequence[int], decoder: bool = False) -> list[Cell]
     """The cells of a study, the most telling ones first.
 
     The paper's table 6 seed by seed, so that an unfinished study has whole rows; then, of the seed 0, the TSC with
-    more and fewer steps and with other depths; with `decoder` the paper's table 5, an encoder's states against a
+    other depths and with fewer and more steps; with `decoder` the paper's table 5, an encoder's states against a
     decoder's.
     """
     table_6 = [Cell(kind, depth, steps, seed) for seed in seeds for kind, depth in PAPER_KINDS]
-    scale = [Cell("tsc", 6, other, 0) for other in (steps * 4, steps // 4, steps // 2)]
-    scale += [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
+    scale = [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
+    scale += [Cell("tsc", 6, other, 0) for other in (steps // 2, steps // 4, steps * 4)]
     table_5 = [Cell("tsc", 6, steps, seed, "smollm") for seed in seeds] if decoder else []
     return table_6 + (scale if 0 in seeds else []) + table_5
 

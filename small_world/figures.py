@@ -2,21 +2,22 @@
 
     python -m small_world figures STUDY --out docs/small_world
 
-Shares are of all shapes of a measurement's prompts. Intervals are 95 %: bootstrapped over prompts, those of all seeds
-together.
+Shares are of all shapes of a measurement's prompts, those of all seeds together.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import bootstrap
 
 from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
+from .shares import Interval, Pictures, difference, share
 from .study import DEMO, OWN, SWAPPED
 
 ASPECTS = ("bound", "counts", "places", "relations")
@@ -28,7 +29,7 @@ WORDS = (0, 40, 50, 65, 1000)  # where captions are parted by their length
 
 
 def figures(studies: Sequence[Path], out: Path) -> str:
-    """Writes the plots into `out` and the table into out/table.md; returns that.
+    """Writes the plots into `out` and the tables into out/table.md; returns these.
 
     Raises:
         ELLAError: a study has no results.
@@ -39,35 +40,44 @@ def figures(studies: Sequence[Path], out: Path) -> str:
         if not of_study:
             raise ELLAError(f"{study} has no results.jsonl with results; run python -m small_world study first.")
         lines += of_study
+    # What several studies measured counts once.
+    lines = list({tuple(line.get(key) for key in _MEASURED): line for line in lines}.values())
     out.mkdir(parents=True, exist_ok=True)
-    found = grouped(lines)
-    text = table(found)
+    usual = usual_steps(lines)
+    found = grouped(lines, lambda line: name_of(line, usual))
+    text = f"{table(found)}\n{order(found)}"
     (out / "table.md").write_text(text)
     by_objects(found).savefig(out / "by_objects.png", dpi=120)
     by_words(found).savefig(out / "by_words.png", dpi=120)
+    by_steps(lines).savefig(out / "by_steps.png", dpi=120)
     return text
 
 
-def grouped(lines: Iterable[dict]) -> dict[tuple, list[dict]]:
-    """{(what was trained and told, captions, held out): the pictures of all seeds}; what several studies measured
-    counts once."""
-    lines = list({tuple(line.get(key) for key in _MEASURED): line for line in lines}.values())
-    usual = Counter(line["steps"] for line in lines if "steps" in line).most_common(1)
+def usual_steps(lines: Iterable[dict]) -> int:
+    """The steps with which most kinds were trained, of several such the most."""
+    kinds = defaultdict(set)
+    for line in lines:
+        if "kind" in line:
+            kinds[line["steps"]].add((line["kind"], line["depth"]))
+    return max(kinds, key=lambda steps: (len(kinds[steps]), steps), default=0)
+
+
+def grouped(lines: Iterable[dict], name: Callable) -> dict[tuple, list[Pictures]]:
+    """{(name of a line, captions, held out): the pictures of each seed}."""
     found = defaultdict(list)
     for line in lines:
-        name = name_of(line, usual[0][0] if usual else 0)
-        found[name, line["captions"], line["held_out"]] += line["pictures"]
+        found[name(line), line["captions"], line["held_out"]].append(line["pictures"])
     return dict(found)
 
 
-def name_of(line: dict, usual_steps: int) -> str:
+def name_of(line: dict, usual: int) -> str:
     """What a line is called in tables."""
     if "kind" not in line:
         parts = [_OTHERS[line["cell"]]]
     else:
         kind = KINDS.get((line["kind"], line["depth"]), f"{line['kind']} x{line['depth']}".upper().replace("X", "x"))
         parts = [kind]
-        if line["steps"] != usual_steps:
+        if line["steps"] != usual:
             parts.append(f"{line['steps']} steps")
         if line["language_model"] != "minilm":
             parts.append(line["language_model"])
@@ -76,81 +86,118 @@ def name_of(line: dict, usual_steps: int) -> str:
     return ", ".join(parts)
 
 
-def share(pictures: Sequence[dict], aspect: str) -> tuple[float, float, float] | None:
-    """(percent, low, high) of what is asked in these pictures; None where nothing is."""
-    right = np.array([picture[aspect][0] for picture in pictures], float)
-    of = np.array([picture[aspect][1] for picture in pictures], float)
-    if not of.sum():
-        return None
-    if len(pictures) < 3:
-        value = 100 * right.sum() / of.sum()
-        return value, value, value
-
-    def ratio(r, o, axis=-1):
-        return 100 * r.sum(axis) / np.maximum(o.sum(axis), 1)
-
-    interval = bootstrap(
-        (right, of), ratio, paired=True, n_resamples=2000, method="percentile", random_state=np.random.default_rng(0)
-    ).confidence_interval
-    return float(ratio(right, of)), float(interval.low), float(interval.high)
+def those(seeds: Sequence[Pictures], belongs: Callable) -> list[Pictures]:
+    """The pictures of each seed that belong."""
+    return [[picture for picture in pictures if belongs(picture)] for pictures in seeds]
 
 
-def table(found: dict[tuple, list[dict]]) -> str:
+def many(picture: dict) -> bool:
+    """Whether it was asked for 4 or more shapes."""
+    return picture["shapes"] >= 4
+
+
+def table(found: dict[tuple, list[Pictures]]) -> str:
     """A Markdown table on dense captions: a row for each trained thing, and last the pairs of captions with two colours
     swapped whose pictures are both right."""
     rows = ["| | shapes bound | with 4 or more | groups counted | places | relations | held-out pairs | both swapped |"]
     rows.append("|---" * 8 + "|")
     for name in dict.fromkeys(name for name, _, _ in found):
         known, held_out = found.get((name, "dense", False), []), found.get((name, "dense", True), [])
-        many = [picture for picture in known if picture["shapes"] >= 4]
-        cells = [shown(share(known, "bound")), shown(share(many, "bound"))]
-        cells += [shown(share(known, aspect)) for aspect in ASPECTS[1:]]
-        cells += [
-            shown(share(held_out, "bound")),
-            shown(share(both_right(found.get((name, SWAPPED, False), [])), "both")),
-        ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+        cells = [share(known, "bound"), share(those(known, many), "bound")]
+        cells += [share(known, aspect) for aspect in ASPECTS[1:]]
+        swapped = [both_right(pictures) for pictures in found.get((name, SWAPPED, False), [])]
+        cells += [share(held_out, "bound"), share(swapped, "both")]
+        rows.append(f"| {name} | {' | '.join(map(shown, cells))} |")
     return "\n".join(rows) + "\n"
 
 
-def both_right(pictures: Sequence[dict]) -> list[dict]:
+def order(found: dict[tuple, list[Pictures]]) -> str:
+    """A Markdown table of what each kind of connector gets right more than the one before it in the paper's order."""
+    rows = ["| percent points more | shapes bound | with 4 or more | places | relations | held-out pairs |"]
+    rows.append("|---" * 6 + "|")
+    for before, kind in pairwise(KINDS.values()):
+        sides = [[found.get((name, "dense", out), []) for out in (False, True)] for name in (kind, before)]
+        if not all(known for known, _ in sides):
+            continue
+        (known, held_out), (known_before, held_out_before) = sides
+        cells = [
+            difference(known, known_before, "bound"),
+            difference(those(known, many), those(known_before, many), "bound"),
+            difference(known, known_before, "places"),
+            difference(known, known_before, "relations"),
+            difference(held_out, held_out_before, "bound"),
+        ]
+        rows.append(f"| {kind} over {before} | {' | '.join(shown(cell, '+') for cell in cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def both_right(pictures: Pictures) -> Pictures:
     """For each pair of pictures of swapped captions whether both show what they should."""
     pairs = zip(pictures[::2], pictures[1::2])
-    return [{"both": (int(all(one["bound"][0] == one["bound"][1] for one in pair)), 1)} for pair in pairs]
+    return [
+        {"number": pair[0]["number"], "both": (int(all(one["bound"][0] == one["bound"][1] for one in pair)), 1)}
+        for pair in pairs
+    ]
 
 
-def shown(value: tuple[float, float, float] | None) -> str:
-    """Percent with its interval."""
-    return "" if value is None else f"{value[0]:.1f} ({value[1]:.1f}..{value[2]:.1f})"
+def shown(value: Interval | None, sign: str = "") -> str:
+    """Percent with its interval; with "+" as `sign` also positive numbers have one."""
+    if value is None:
+        return ""
+    middle, low, high = (f"{number:{sign}.1f}" for number in value)
+    return f"{middle} ({low}..{high})"
 
 
-def by_objects(found: dict[tuple, list[dict]]) -> Figure:
+def by_objects(found: dict[tuple, list[Pictures]]) -> Figure:
     """Shapes bound by the number of shapes."""
-    return plot(found, "shapes in the scene", range(1, 7), lambda picture, at: picture["shapes"] == at)
+    return by(found, "shapes in the scene", range(1, 7), lambda picture, at: picture["shapes"] == at)
 
 
-def by_words(found: dict[tuple, list[dict]]) -> Figure:
+def by_words(found: dict[tuple, list[Pictures]]) -> Figure:
     """Shapes bound by the length of the dense caption."""
     middles = [35, 45, 57, 80]
-    ranges = dict(zip(middles, zip(WORDS, WORDS[1:])))
-    return plot(found, "words of the caption", middles, lambda p, at: ranges[at][0] <= p["words"] < ranges[at][1])
+    ranges = dict(zip(middles, pairwise(WORDS)))
+    return by(found, "words of the caption", middles, lambda p, at: ranges[at][0] <= p["words"] < ranges[at][1])
 
 
-def plot(found: dict[tuple, list[dict]], label: str, values: Iterable, belongs: Callable) -> Figure:
-    """A line with intervals for each trained thing."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for (name, captions, held_out), pictures in found.items():
-        if captions != "dense" or held_out or "," in name:
-            continue
-        points = [(at, share([p for p in pictures if belongs(p, at)], "bound")) for at in values]
-        points = [(at, value) for at, value in points if value is not None]
-        if not points:
-            continue
-        x, (y, low, high) = [at for at, _ in points], zip(*(value for _, value in points))
-        error = np.maximum([np.subtract(y, low), np.subtract(high, y)], 0)
-        axes.errorbar(x, y, error, marker="o", capsize=3, label=name)
-    axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
-    axes.grid(alpha=0.3)
+def by(found: dict[tuple, list[Pictures]], label: str, values: Iterable, belongs: Callable) -> Figure:
+    """A line for each trained thing, at each value of the pictures that belong there."""
+    figure, axes = bound_plot(label)
+    for (name, captions, held_out), seeds in found.items():
+        if captions == "dense" and not held_out and "," not in name:
+            points = {at: share(those(seeds, lambda p, at=at: belongs(p, at)), "bound") for at in values}
+            draw_line(axes, name, points)
     axes.legend(fontsize=8)
     return figure
+
+
+def by_steps(lines: Iterable[dict]) -> Figure:
+    """Shapes bound by the steps of the training, of each kind of connector that reads with MiniLM."""
+    figure, axes = bound_plot("steps of the training")
+    asked = {"language_model": "minilm", "told": None, "captions": "dense", "held_out": False}
+    lines = [each for each in lines if "kind" in each and all(each[key] == value for key, value in asked.items())]
+    found = grouped(lines, lambda each: (KINDS.get((each["kind"], each["depth"])), each["steps"]))
+    for kind in KINDS.values():
+        points = {steps: share(seeds, "bound") for ((of, steps), _, _), seeds in found.items() if of == kind}
+        draw_line(axes, kind, dict(sorted(points.items())))
+    if axes.lines:
+        axes.legend(fontsize=8)
+    return figure
+
+
+def bound_plot(label: str) -> tuple[Figure, Axes]:
+    """An empty plot of shapes bound."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def draw_line(axes: Axes, name: str, points: dict[float, Interval | None]) -> None:
+    """A line with intervals through the points that were measured."""
+    points = {at: value for at, value in points.items() if value is not None}
+    if points:
+        y, low, high = zip(*points.values())
+        error = np.maximum([np.subtract(y, low), np.subtract(high, y)], 0)
+        axes.errorbar(list(points), y, error, marker="o", capsize=3, label=name)

@@ -28,6 +28,8 @@ from .text_encoder import rows_of
 OWN = "own text encoder"
 DEMO = "demo"  # the connector that assets/small_world holds
 SWAPPED = "swapped"  # dense captions in pairs, with two colours swapped
+# Captions, and whether of held-out pairs. What tells of timesteps is asked of the first two.
+PROMPTS = (("dense", False), ("dense", True), ("short", False), ("short", True), (SWAPPED, False))
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
     "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
@@ -57,17 +59,22 @@ def own_tokens(base: Base) -> Callable:
 
 
 def measure_into(
-    file: Path, name: dict, base: Base, autoencoder: TinyAutoencoder, tokens_at: Callable, count: int
+    file: Path,
+    name: dict,
+    base: Base,
+    autoencoder: TinyAutoencoder,
+    tokens_at: Callable,
+    count: int,
+    prompts_of: Sequence[tuple[str, bool]] = PROMPTS,
 ) -> None:
-    """Lines with what pictures get right: on dense and on short captions, of known and of held-out pairs, and on
-    captions in pairs with two colours swapped."""
+    """Lines with what pictures get right, for each of `prompts_of`."""
     lines = LineFile(file)
     done = {
         json.dumps({key: line[key] for key in (*name, "captions", "held_out")})
         for line in lines.read()
         if set(name) <= set(line)
     }
-    for captions, held_out in (("dense", False), ("dense", True), ("short", False), ("short", True), (SWAPPED, False)):
+    for captions, held_out in prompts_of:
         line = name | {"captions": captions, "held_out": held_out}
         if json.dumps(line) in done:
             continue
@@ -119,4 +126,4 @@ def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
         if (cell.kind, cell.depth, cell.steps, cell.language_model) == ("tsc", 6, steps, "minilm"):
             for told, timestep in TOLD.items():
                 tokens = tokens_of(connector, encoder, timestep)
-                measure_into(file, named | {"told": told}, base, autoencoder, tokens, prompts)
+                measure_into(file, named | {"told": told}, base, autoencoder, tokens, prompts, PROMPTS[:2])
