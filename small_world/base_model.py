@@ -8,6 +8,7 @@ seeds: scene number i is `random_scene(Random(i))`, training takes the numbers f
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -25,7 +26,7 @@ from training.loss import add_noise
 from .autoencoder import TinyAutoencoder
 from .captions import short_caption
 from .narrow_unet import narrow_unet
-from .scenes import draw, random_scene
+from .scenes import Scene, draw, random_scene
 from .text_encoder import WeakTextEncoder, rows_of
 
 FIRST_SCENE = 10_000_000  # the study's scenes have smaller numbers
@@ -51,9 +52,14 @@ class Base(nn.Module):
         return self.unet(noisy, timesteps, self.text_encoder(rows))
 
 
-def pictures_of(first: int, count: int) -> torch.Tensor:
-    """Scenes `first` to `first + count` as (count, 3, 64, 64) uint8."""
-    drawn = np.stack([np.asarray(draw(random_scene(Random(first + i)))) for i in range(count)])
+def training_scenes(count: int) -> list[Scene]:
+    """The first `count` scenes of the training."""
+    return [random_scene(Random(FIRST_SCENE + number)) for number in range(count)]
+
+
+def pictures_of(scenes: Sequence[Scene]) -> torch.Tensor:
+    """Drawn scenes, (count, 3, 64, 64) uint8."""
+    drawn = np.stack([np.asarray(draw(scene)) for scene in scenes])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
@@ -64,7 +70,7 @@ def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencod
         return load_autoencoder(out)
     torch.manual_seed(seed)
     model = TinyAutoencoder(AUTOENCODER_CHANNELS).to(memory_format=torch.channels_last)
-    pictures = pictures_of(FIRST_SCENE, 20_000)
+    pictures = pictures_of(training_scenes(20_000))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     start, step = time.monotonic(), 0
     while (done := (time.monotonic() - start) / seconds) < 1:
@@ -93,19 +99,17 @@ def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencod
 
 
 @torch.inference_mode()
-def latents_of(autoencoder: TinyAutoencoder, first: int, count: int) -> torch.Tensor:
+def latents_of(autoencoder: TinyAutoencoder, scenes: Sequence[Scene]) -> torch.Tensor:
     """(count, 4, 8, 8) latents of drawn scenes."""
-    parts = [
-        autoencoder.encode(pictures_of(first + i, min(512, count - i)).float() / 255) for i in range(0, count, 512)
-    ]
-    return torch.cat(parts)
+    parts = [scenes[first : first + 512] for first in range(0, len(scenes), 512)]
+    return torch.cat([autoencoder.encode(pictures_of(some).float() / 255) for some in parts])
 
 
 def scene_latents(out: Path, autoencoder: TinyAutoencoder, count: int) -> torch.Tensor:
     """The latents of the training's scenes, kept in `out`."""
     file = out / "latents.safetensors"
     if not file.exists():
-        save_file({"latents": latents_of(autoencoder, FIRST_SCENE, count).half().contiguous()}, file)
+        save_file({"latents": latents_of(autoencoder, training_scenes(count)).half().contiguous()}, file)
     return load_file(file)["latents"].float()
 
 
@@ -113,7 +117,7 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
     """UNet and text encoder on short captions, by time; saves their moving average every two minutes."""
     torch.manual_seed(seed)
     model, average = Base(), Base()
-    scenes = [random_scene(Random(FIRST_SCENE + i)) for i in range(len(latents))]
+    scenes = training_scenes(len(latents))
     captions = [[short_caption(scene, Random(i * 2 + k)).text for i, scene in enumerate(scenes)] for k in range(2)]
     rows = torch.stack([rows_of(texts) for texts in captions]).short()
     empty = rows_of([""]).short()

@@ -1,5 +1,6 @@
 """Scenes with dense captions as what a training takes: latents, and a language model's states read once."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,16 +18,16 @@ from ella_core.connectors.facts import TextEncoderFacts
 from ella_core.errors import ELLAError
 from training.batch import Batch
 
-from .base_model import FIRST_SCENE
+from .base_model import FIRST_SCENE, latents_of, load_autoencoder
 from .captions import dense_caption, typed_caption
 from .packaged_models import NAMES, language_model
-from .scenes import MOST_SHAPES, Scene, random_scene
+from .scenes import MOST_SHAPES, Scene, arranged_scene, random_scene
 
 PART = 2048  # captions in a file
 # (pictures seen, most shapes of a scene until then), then all. What a word of place means is learned from single shapes
 # all at once, after about 15,000 of them.
 CURRICULUM = ((16_000, 1), (20_000, 2), (24_000, 3))
-DENSE = 10_240  # scenes that are read with dense captions
+DENSE = 10_240  # scenes with dense captions; those after them are arranged and have typed ones
 LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
 
 
@@ -78,12 +79,13 @@ class SceneData:
 
 
 def scene_of(number: int) -> Scene:
-    """A training scene by its number from 0."""
-    return random_scene(Random(FIRST_SCENE + number))
+    """A scene of the connectors' training by its number from 0: the base's own, then arranged ones."""
+    scene = random_scene if number < DENSE else arranged_scene
+    return scene(Random(FIRST_SCENE + number))
 
 
 def caption_of(number: int) -> str:
-    """Its dense caption, or of one of the scenes after those the typed one."""
+    """Its caption, dense or typed."""
     caption = dense_caption if number < DENSE else typed_caption
     return caption(scene_of(number), Random(number)).text
 
@@ -91,7 +93,11 @@ def caption_of(number: int) -> str:
 def read_scenes(base: Path, name: str, folder: Path, count: int, seed: int) -> tuple:
     """A language model of `PACKAGES` and the first scenes as it read them; both are kept in `folder`."""
     encoder, read = _read_with(name, folder, count)
-    return encoder, SceneData(load_file(base / "latents.safetensors")["latents"][:count].float(), *read, seed)
+    latents = load_file(base / "latents.safetensors")["latents"][: min(count, DENSE)].float()
+    if count > DENSE:
+        arranged = [scene_of(number) for number in range(DENSE, count)]
+        latents = torch.cat([latents, latents_of(load_autoencoder(base), arranged)])
+    return encoder, SceneData(latents, *read, seed)
 
 
 @lru_cache(maxsize=2)
@@ -112,13 +118,17 @@ def read_captions(encoder, count: int, file: Path, name: str) -> tuple[torch.Ten
     parts = []
     for first in tqdm(range(0, count, PART), desc=f"captions read, {PART} at a time"):
         part = file.with_name(f"{file.name}.{first:06d}.safetensors")
+        texts = [caption_of(i) for i in range(first, first + PART)]
+        told = {"facts": json.dumps(facts), "captions": hashlib.sha256("\n".join(texts).encode()).hexdigest()}
         if not part.exists():
-            texts = [caption_of(i) for i in range(first, first + PART)]
-            states = torch.cat([encoder.encode(text, LENGTH).half() for text in texts])
-            save_file({"states": states}, part, {"facts": json.dumps(facts)})
+            save_file({"states": torch.cat([encoder.encode(text, LENGTH).half() for text in texts])}, part, told)
         with safe_open(part, "pt") as opened:
-            read_by = json.loads(opened.metadata()["facts"])
-        if read_by != facts:
-            raise ELLAError(f"{part} holds what {read_by['name']} read and {name} is wanted; give another folder.")
+            read = opened.metadata()
+        if read != told:
+            name_of_reader = json.loads(read["facts"])["name"]
+            raise ELLAError(
+                f"{part} holds what {name_of_reader} read of other captions or in another way than {name} should; give "
+                "another folder, or delete it and let it be read again."
+            )
         parts.append(load_file(part)["states"])
     return torch.cat(parts)[:count], encoder.encode("", LENGTH).float(), facts

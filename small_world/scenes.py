@@ -106,6 +106,33 @@ def random_scene(random: Random, shapes: int | None = None, held_out: bool = Fal
     return Scene(tuple(groups))
 
 
+def arranged_scene(random: Random) -> Scene:
+    """A scene as a person sets out what stands to one another: a group alone in the middle, two beside or above one
+    another, and often a third above, below or beside both."""
+    pairs = [pair for pair in product(KINDS, COLOURS) if pair not in HELD_OUT]
+    random.shuffle(pairs)
+    groups = random.choices((1, 2, 3), (0.1, 0.4, 0.5))[0]
+    if groups == 1:
+        places = [_across(1, _count(random, 3))]
+    elif random.random() < 0.6:
+        places = [[(1, 0)], [(1, 2)] if random.random() < 0.8 else [(1, 1), (1, 2)]]
+        places += [_across(random.choice((0, 2)), _count(random, 3))] if groups == 3 else []
+    elif groups == 2:
+        places = [_across(row, _count(random, 3)) for row in (0, 2)]
+    else:
+        places = [[(0, 1)], [(2, 1)], [(1, random.choice((0, 2)))]]
+    placed = []
+    for (kind, colour), cells in zip(pairs, places):
+        size = random.choice(tuple(DIAMETERS))
+        placed.append(_placed(random, kind, colour, size, cells, DIAMETERS[size]))
+    return Scene(tuple(placed))
+
+
+def _across(row: int, count: int) -> list[tuple[int, int]]:
+    """Cells of a row for a group that has it to itself."""
+    return [(row, column) for column in {1: (1,), 2: (0, 2), 3: (0, 1, 2)}[count]]
+
+
 def _count(random: Random, left: int) -> int:
     """How many equal shapes the next group has: mostly one."""
     return min(left, random.choices((1, 2, 3), (0.76, 0.16, 0.08))[0])

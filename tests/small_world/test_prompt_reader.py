@@ -9,17 +9,20 @@ from small_world.claims import Claim, Looks
 from small_world.description import judgement, outside, shown
 from small_world.judge import shapes_in
 from small_world.prompt_reader import read_prompt
-from small_world.scenes import Group, Scene, Shape, draw, random_scene
+from small_world.scenes import Group, Scene, Shape, arranged_scene, draw, random_scene
 
 CIRCLE, SQUARE = Looks(1, None, "red", "circle"), Looks(1, "large", "blue", "square")
 TRIANGLES, CROSS = Looks(2, "small", "green", "triangle"), Looks(1, None, "black", "cross")
 DEMO = "a red circle to the left of a large blue square, above them two small green triangles"
 
 
-@pytest.mark.parametrize("caption_of", (dense_caption, typed_caption))
-def test_a_captions_claims_are_read_and_no_others(caption_of):
+@pytest.mark.parametrize(
+    ("scene_of", "caption_of"),
+    ((random_scene, dense_caption), (random_scene, typed_caption), (arranged_scene, typed_caption)),
+)
+def test_a_captions_claims_are_read_and_no_others(scene_of, caption_of):
     for number in range(2000):
-        caption = caption_of(random_scene(Random(number)), Random(number))
+        caption = caption_of(scene_of(Random(number)), Random(number))
         reading = read_prompt(caption.text)
         assert (set(reading.claims), reading.unknown) == (set(caption.claims), ()), caption.text
 

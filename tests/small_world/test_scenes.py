@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from small_world.captions import SHORT_WORDS, dense_caption, short_caption, typed_caption
 from small_world.claims import Claim, Looks
 from small_world.judge import shapes_in
-from small_world.scenes import COLOURS, HELD_OUT, KINDS, Scene, draw, random_scene
+from small_world.scenes import COLOURS, HELD_OUT, KINDS, Scene, arranged_scene, draw, random_scene
 
 SCENES = 10_000
 
@@ -37,6 +37,19 @@ def test_the_judge_reads_every_drawn_scene_and_every_claim_of_its_captions():
         for claim in claims:
             assert claim.holds(drawn.shapes) and claim.holds(found), (number, claim)
             assert Claim.from_question(claim.question()) == claim
+
+
+def test_an_arranged_scene_is_what_a_person_types():
+    relations = 0
+    for number in range(2000):
+        drawn = arranged_scene(Random(number))
+        assert not {(shape.kind, shape.colour) for shape in drawn.shapes} & HELD_OUT and len(drawn.shapes) <= 6
+        found = shapes_in(draw(drawn))
+        assert looks_of(found) == looks_of(drawn.shapes), number
+        claims = typed_caption(drawn, Random(number)).claims
+        assert all(claim.holds(drawn.shapes) and claim.holds(found) for claim in claims), number
+        relations += any(claim.relation not in (None, "at") for claim in claims)
+    assert relations > 1500
 
 
 def test_a_seed_makes_one_scene_and_one_caption():
