@@ -51,7 +51,7 @@ class StudyCommand:
 
     base: Path  # the folder RUN
     out: Path
-    steps: int = 3000
+    steps: int = 2500
     seeds: tuple[int, ...] = (0, 1, 2)
     scenes: int = 10_240  # whose captions are read by the language model
     prompts: int = 300

@@ -20,10 +20,12 @@ def share(seeds: Sequence[Pictures], aspect: str) -> Interval | None:
     return None if found is None else _interval(found)
 
 
-def difference(seeds: Sequence[Pictures], others: Sequence[Pictures], aspect: str) -> Interval | None:
+def difference(
+    seeds: Sequence[Pictures], others: Sequence[Pictures], aspect: str, same_trainings: bool = False
+) -> Interval | None:
     """By how many percent points `seeds` have a higher share than `others` of the same prompts; None where nothing is
-    asked."""
-    found, than = _resampled(seeds, aspect, 1), _resampled(others, aspect, 2)
+    asked. With `same_trainings` both are of the same ones in the same order."""
+    found, than = _resampled(seeds, aspect, 1), _resampled(others, aspect, 1 if same_trainings else 2)
     return None if found is None or than is None else _interval(found - than)
 
 
