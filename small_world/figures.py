@@ -171,7 +171,7 @@ def by(found: dict[tuple, list[Pictures]], label: str, values: Iterable, belongs
         if captions == "dense" and not held_out and "," not in name:
             points = {at: share(those(seeds, lambda p, at=at: belongs(p, at)), "bound") for at in values}
             draw_line(axes, name, points)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
@@ -185,13 +185,13 @@ def by_steps(lines: Iterable[dict]) -> Figure:
         points = {steps: share(seeds, "bound") for ((of, steps), _, _), seeds in found.items() if of == kind}
         draw_line(axes, kind, dict(sorted(points.items())))
     if axes.lines:
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
 def bound_plot(label: str) -> tuple[Figure, Axes]:
     """An empty plot of shapes bound."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
     axes.grid(alpha=0.3)
