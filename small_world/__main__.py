@@ -80,17 +80,15 @@ class ConnectorCommand:
         from .base_model import load_autoencoder, load_base
         from .demo_connector import train_demo_connector
         from .scene_data import read_scenes
-        from .study import DEMO, PROMPTS, TOLD, measure_into, tokens_of
+        from .study import DEMO, measure_into, measure_told, tokens_of
 
         encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
         base, autoencoder = load_base(self.base), load_autoencoder(self.base)
         file = train_demo_connector(base, data, self.out, self.steps, self.start)
         connector = load_connector(file).eval().requires_grad_(False)
-        for told, timestep in {None: None, **TOLD}.items():
-            tokens = tokens_of(connector, encoder, timestep)
-            named = {"cell": DEMO, "seed": 0, "told": told}
-            prompts_of = PROMPTS if told is None else PROMPTS[:2]
-            measure_into(self.out / "results.jsonl", named, base, autoencoder, tokens, self.prompts, prompts_of)
+        results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0, "told": None}
+        measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts)
+        measure_told(results, named, base, autoencoder, connector, encoder, self.prompts)
         print(file)
 
 

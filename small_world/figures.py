@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ella_core.errors import ELLAError
@@ -166,42 +165,37 @@ def by_words(found: dict[tuple, list[Pictures]]) -> Figure:
 
 def by(found: dict[tuple, list[Pictures]], label: str, values: Iterable, belongs: Callable) -> Figure:
     """A line for each trained thing, at each value of the pictures that belong there."""
-    figure, axes = bound_plot(label)
+    points = {}
     for (name, captions, held_out), seeds in found.items():
         if captions == "dense" and not held_out and "," not in name:
-            points = {at: share(those(seeds, lambda p, at=at: belongs(p, at)), "bound") for at in values}
-            draw_line(axes, name, points)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
+            points[name] = {at: share(those(seeds, lambda p, at=at: belongs(p, at)), "bound") for at in values}
+    return bound_plot(label, points)
 
 
 def by_steps(lines: Iterable[dict]) -> Figure:
     """Shapes bound by the steps of the training, of each kind of connector that reads with MiniLM."""
-    figure, axes = bound_plot("steps of the training")
     asked = {"language_model": "minilm", "told": None, "captions": "dense", "held_out": False}
-    lines = [each for each in lines if "kind" in each and all(each[key] == value for key, value in asked.items())]
-    found = grouped(lines, lambda each: (KINDS.get((each["kind"], each["depth"])), each["steps"]))
-    for kind in KINDS.values():
-        points = {steps: share(seeds, "bound") for ((of, steps), _, _), seeds in found.items() if of == kind}
-        draw_line(axes, kind, dict(sorted(points.items())))
+    lines = [line for line in lines if "kind" in line and all(line[key] == value for key, value in asked.items())]
+    found = grouped(lines, lambda line: (KINDS.get((line["kind"], line["depth"])), line["steps"]))
+    points = {kind: {} for kind in KINDS.values()}
+    for ((kind, steps), _, _), seeds in sorted(found.items(), key=lambda item: item[0][0][1]):
+        if kind in points:
+            points[kind][steps] = share(seeds, "bound")
+    return bound_plot("steps of the training", points)
+
+
+def bound_plot(label: str, points: dict[str, dict[float, Interval | None]]) -> Figure:
+    """Shapes bound as a line with intervals for each name, through what was measured of it."""
+    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, of_name in points.items():
+        measured = {at: value for at, value in of_name.items() if value is not None}
+        if measured:
+            y, low, high = zip(*measured.values())
+            error = np.maximum([np.subtract(y, low), np.subtract(high, y)], 0)
+            axes.errorbar(list(measured), y, error, marker="o", capsize=3, label=name)
+    axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
+    axes.grid(alpha=0.3)
     if axes.lines:
         figure.legend(loc="outside right upper", fontsize=8)
     return figure
-
-
-def bound_plot(label: str) -> tuple[Figure, Axes]:
-    """An empty plot of shapes bound."""
-    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def draw_line(axes: Axes, name: str, points: dict[float, Interval | None]) -> None:
-    """A line with intervals through the points that were measured."""
-    points = {at: value for at, value in points.items() if value is not None}
-    if points:
-        y, low, high = zip(*points.values())
-        error = np.maximum([np.subtract(y, low), np.subtract(high, y)], 0)
-        axes.errorbar(list(points), y, error, marker="o", capsize=3, label=name)

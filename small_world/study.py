@@ -28,8 +28,9 @@ from .text_encoder import rows_of
 OWN = "own text encoder"
 DEMO = "demo"  # the connector that assets/small_world holds
 SWAPPED = "swapped"  # dense captions in pairs, with two colours swapped
-# Captions, and whether of held-out pairs. What tells of timesteps is asked of the first two.
-PROMPTS = (("dense", False), ("dense", True), ("short", False), ("short", True), (SWAPPED, False))
+# Captions, and whether of held-out pairs.
+DENSE_PROMPTS = (("dense", False), ("dense", True))
+PROMPTS = (*DENSE_PROMPTS, ("short", False), ("short", True), (SWAPPED, False))
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
     "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
@@ -88,6 +89,15 @@ def measure_into(
         lines.append(line | summary(rights) | {"seconds": seconds, "pictures": [asdict(right) for right in rights]})
 
 
+def measure_told(
+    file: Path, name: dict, base: Base, autoencoder: TinyAutoencoder, connector: nn.Module, encoder, count: int
+) -> None:
+    """Lines of a connector that is told other timesteps than the evaluation's, on dense captions."""
+    for told, timestep in TOLD.items():
+        tokens = tokens_of(connector, encoder, timestep)
+        measure_into(file, name | {"told": told}, base, autoencoder, tokens, count, DENSE_PROMPTS)
+
+
 def study(
     base_folder: Path,
     out: Path,
@@ -124,6 +134,4 @@ def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
         named |= {"language_model": cell.language_model, "told": None}
         measure_into(file, named, base, autoencoder, tokens_of(connector, encoder), prompts)
         if (cell.kind, cell.depth, cell.steps, cell.language_model) == ("tsc", 6, steps, "minilm"):
-            for told, timestep in TOLD.items():
-                tokens = tokens_of(connector, encoder, timestep)
-                measure_into(file, named | {"told": told}, base, autoencoder, tokens, prompts, PROMPTS[:2])
+            measure_told(file, named, base, autoencoder, connector, encoder, prompts)
