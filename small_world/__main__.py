@@ -71,23 +71,23 @@ class ConnectorCommand:
     out: Path
     steps: int = 8000
     scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
-    start: Path | None = None  # a connector to begin with, whose curriculum is over
+    start: Path | None = None  # a connector to begin with, which knows single shapes
     prompts: int = 300
 
     def run(self) -> None:
         from ella_core import load_connector
 
         from .base_model import load_autoencoder, load_base
-        from .demo_connector import train_demo_connector
+        from .demo_connector import CURRICULUM, train_demo_connector
         from .scene_data import read_scenes
-        from .study import DEMO, measure_into, measure_told, tokens_of
+        from .study import ALL_PROMPTS, DEMO, measure_into, measure_told, tokens_of
 
-        encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0)
+        encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0, curriculum=CURRICULUM)
         base, autoencoder = load_base(self.base), load_autoencoder(self.base)
         file = train_demo_connector(base, data, self.out, self.steps, self.start)
         connector = load_connector(file).eval().requires_grad_(False)
         results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0, "told": None}
-        measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts)
+        measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts, ALL_PROMPTS)
         measure_told(results, named, base, autoencoder, connector, encoder, self.prompts)
         print(file)
 

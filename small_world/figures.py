@@ -17,7 +17,7 @@ from ella_core.errors import ELLAError
 from evaluation.line_file import LineFile
 
 from .shares import Interval, Pictures, difference, share
-from .study import DEMO, OWN, SWAPPED, TOLD
+from .study import DEMO, OWN, SWAPPED, TOLD, TYPED
 
 ASPECTS = ("bound", "counts", "places", "relations")
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
@@ -97,15 +97,17 @@ def many(picture: dict) -> bool:
 
 def table(found: dict[tuple, list[Pictures]]) -> str:
     """A Markdown table on dense captions: a row for each trained thing, and last the pairs of captions with two colours
-    swapped whose pictures are both right."""
-    rows = ["| | shapes bound | with 4 or more | groups counted | places | relations | held-out pairs | both swapped |"]
-    rows.append("|---" * 8 + "|")
+    swapped whose pictures are both right, and the relations of typed captions."""
+    columns = ("", "shapes bound", "with 4 or more", "groups counted", "places", "relations", "held-out pairs")
+    columns += ("both swapped", "relations, typed")
+    rows = [f"| {' | '.join(columns)} |".replace("|  |", "| |"), "|---" * len(columns) + "|"]
     for name in dict.fromkeys(name for name, _, _ in found):
         known, held_out = found.get((name, "dense", False), []), found.get((name, "dense", True), [])
         cells = [share(known, "bound"), share(those(known, many), "bound")]
         cells += [share(known, aspect) for aspect in ASPECTS[1:]]
         swapped = [both_right(pictures) for pictures in found.get((name, SWAPPED, False), [])]
         cells += [share(held_out, "bound"), share(swapped, "both")]
+        cells += [share(found.get((name, TYPED, False), []), "relations")]
         rows.append(f"| {name} | {' | '.join(map(shown, cells))} |")
     return "\n".join(rows) + "\n"
 

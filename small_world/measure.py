@@ -8,10 +8,10 @@ import torch
 
 from .autoencoder import TinyAutoencoder
 from .base_model import picture
-from .captions import Caption, dense_caption, short_caption
+from .captions import Caption, dense_caption, short_caption, typed_caption
 from .diffusion import sample
 from .judge import FoundShape, shapes_in
-from .scenes import HELD_OUT, MOST_SHAPES, Scene, random_scene
+from .scenes import HELD_OUT, MOST_SHAPES, Scene, arranged_scene, random_scene
 
 GUIDANCE = 3.0
 STEPS = 20
@@ -46,6 +46,15 @@ def asked(count: int, first: int = 0, dense: bool = True, held_out: bool = False
     for number in range(first, first + count):
         scene = random_scene(Random(number), shapes=1 + number % MOST_SHAPES, held_out=held_out)
         made.append(Asked(number, scene, (dense_caption if dense else short_caption)(scene, Random(number))))
+    return made
+
+
+def asked_typed(count: int) -> list[Asked]:
+    """`count` prompts as a person types them, of arranged scenes, by seed."""
+    made = []
+    for number in range(count):
+        scene = arranged_scene(Random(number))
+        made.append(Asked(number, scene, typed_caption(scene, Random(number))))
     return made
 
 

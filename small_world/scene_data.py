@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -32,17 +32,23 @@ LENGTH = 128  # token ids of a caption, padded and cut, as the paper trains
 
 
 class SceneData:
-    """The data source of a training on the first `len(text_states)` scenes, by `CURRICULUM` and, within each part of
+    """The data source of a training on the first `len(text_states)` scenes, by a curriculum and, within each part of
     it, in an order of its own for each seed."""
 
     def __init__(
-        self, latents: torch.Tensor, text_states: torch.Tensor, empty_states: torch.Tensor, facts: dict, seed: int
+        self,
+        latents: torch.Tensor,
+        text_states: torch.Tensor,
+        empty_states: torch.Tensor,
+        facts: dict,
+        seed: int,
+        curriculum: Sequence[tuple[int, int]] = CURRICULUM,
     ):
         self.latents, self.text_states = latents, text_states
         self.empty_states, self.facts = empty_states, facts
-        self.seed, self.given = seed, 0
+        self.seed, self.curriculum, self.given = seed, curriculum, 0
         shapes = [len(scene_of(i).shapes) for i in range(len(text_states))]
-        parts = {most for _, most in CURRICULUM} | {MOST_SHAPES}
+        parts = {most for _, most in curriculum} | {MOST_SHAPES}
         self._allowed = {most: {i for i, count in enumerate(shapes) if count <= most} for most in parts}
         self._epoch, self._order = None, []
 
@@ -56,7 +62,7 @@ class SceneData:
 
     def _scene(self, position: int) -> int:
         began, most = 0, MOST_SHAPES
-        for until, at_most in CURRICULUM:
+        for until, at_most in self.curriculum:
             if position < until:
                 most = at_most
                 break
@@ -90,14 +96,17 @@ def caption_of(number: int) -> str:
     return caption(scene_of(number), Random(number)).text
 
 
-def read_scenes(base: Path, name: str, folder: Path, count: int, seed: int) -> tuple:
+def read_scenes(
+    base: Path, name: str, folder: Path, count: int, seed: int, curriculum: Sequence[tuple[int, int]] = CURRICULUM
+) -> tuple:
     """A language model of `PACKAGES` and the first scenes as it read them; both are kept in `folder`."""
     encoder, read = _read_with(name, folder, count)
-    latents = load_file(base / "latents.safetensors")["latents"][: min(count, DENSE)].float()
-    if count > DENSE:
-        arranged = [scene_of(number) for number in range(DENSE, count)]
-        latents = torch.cat([latents, latents_of(load_autoencoder(base), arranged)])
-    return encoder, SceneData(latents, *read, seed)
+    return encoder, SceneData(_latents(base, count), *read, seed, curriculum)
+
+
+@lru_cache(maxsize=1)
+def _latents(base: Path, count: int) -> torch.Tensor:
+    return latents_of(load_autoencoder(base), [scene_of(number) for number in range(count)])
 
 
 @lru_cache(maxsize=2)

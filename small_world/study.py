@@ -21,16 +21,18 @@ from evaluation.line_file import LineFile
 from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
 from .cells import cells, train_cell
-from .measure import asked, asked_swapped, draw_prompts, summary
+from .measure import asked, asked_swapped, asked_typed, draw_prompts, summary
 from .scene_data import LENGTH, read_scenes
 from .text_encoder import rows_of
 
 OWN = "own text encoder"
 DEMO = "demo"  # the connector that assets/small_world holds
 SWAPPED = "swapped"  # dense captions in pairs, with two colours swapped
+TYPED = "typed"  # captions as a person types them
 # Captions, and whether of held-out pairs.
 DENSE_PROMPTS = (("dense", False), ("dense", True))
 PROMPTS = (*DENSE_PROMPTS, ("short", False), ("short", True), (SWAPPED, False))
+ALL_PROMPTS = (*PROMPTS, (TYPED, False))  # what only the demo's connector is trained on as well
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
     "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
@@ -82,6 +84,8 @@ def measure_into(
         began = time.monotonic()
         if captions == SWAPPED:
             prompts = asked_swapped(count)
+        elif captions == TYPED:
+            prompts = asked_typed(count)
         else:
             prompts = asked(count // 2 if held_out else count, dense=captions == "dense", held_out=held_out)
         rights = [right for right, _ in draw_prompts(base.unet, autoencoder, tokens_at, prompts)]
@@ -126,7 +130,7 @@ def study(
 def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
     file = out / "results.jsonl"
     base, autoencoder = load_base(base_folder), load_autoencoder(base_folder)
-    measure_into(file, {"cell": OWN, "seed": 0}, base, autoencoder, own_tokens(base), prompts)
+    measure_into(file, {"cell": OWN, "seed": 0}, base, autoencoder, own_tokens(base), prompts, ALL_PROMPTS)
     for cell in cells(steps, seeds, decoder):
         encoder, data = read_scenes(base_folder, cell.language_model, out, scenes, cell.seed)
         connector = train_cell(cell, base, data, out).eval().requires_grad_(False)

@@ -1,11 +1,11 @@
-"""The demo's connector: trained anew by the curriculum, or on from an earlier one and after the curriculum."""
+"""The demo's connector: trained anew by the curriculum, or on from an earlier one and after the single shapes."""
 
 import torch
 
 from ella_core import load_connector
 from small_world.base_model import Base
-from small_world.demo_connector import train_demo_connector
-from small_world.scene_data import CURRICULUM, SceneData
+from small_world.demo_connector import CURRICULUM, train_demo_connector
+from small_world.scene_data import SceneData
 
 FACTS = {"architecture": "bert", "hidden_size": 16, "dtype": "float32", "max_length": 5, "padding": True}
 
@@ -14,10 +14,10 @@ def data():
     """40 scenes with random latents and text states."""
     generator = torch.Generator().manual_seed(3)
     latents, states = torch.randn(40, 4, 8, 8, generator=generator), torch.randn(40, 5, 16, generator=generator)
-    return SceneData(latents, states, torch.zeros(1, 5, 16), FACTS, seed=0)
+    return SceneData(latents, states, torch.zeros(1, 5, 16), FACTS, seed=0, curriculum=CURRICULUM)
 
 
-def test_a_training_begins_with_another_connector_and_after_the_curriculum(tmp_path):
+def test_a_training_begins_with_another_connector_and_after_the_single_shapes(tmp_path):
     torch.manual_seed(0)
     base = Base()
     first = train_demo_connector(base, data(), tmp_path / "first", 2)
@@ -29,4 +29,4 @@ def test_a_training_begins_with_another_connector_and_after_the_curriculum(tmp_p
     more = train_demo_connector(base, some, tmp_path / "more", 1, start=first)
     before, after = weights[0], load_connector(more).state_dict()
     assert 0 < max((after[name] - before[name]).abs().max().item() for name in before) < 0.01  # one step of the warm-up
-    assert some.given * 32 > CURRICULUM[-1][0]
+    assert some.given * 32 == CURRICULUM[0][0] + 32

@@ -28,6 +28,7 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
     lines = [
         line({"cell": "own text encoder"}, lambda scene: Scene(())),
         line({"cell": "demo"}, lambda scene: scene),
+        line({"cell": "demo", "captions": "typed"}, lambda scene: scene),
         line({"cell": "tsc-6", **tsc}, lambda scene: scene),
         line({"cell": "tsc-6", **tsc, "told": "timestep 500"}, lambda scene: Scene(scene.groups[:1])),
         line({"cell": "tsc-6-1", **tsc, "seed": 1}, lambda scene: scene),
@@ -39,6 +40,7 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
     trained = ["TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
     assert list(rows) == ["the base's own text encoder", "the demo's TSC x6", *trained]
     assert [cell.split()[0] for cell in rows["TSC x6"][:5]] == ["100.0"] * 5
+    assert [cell.split()[:1] for name in list(rows)[:3] for cell in rows[name][7:8]] == [[], ["100.0"], []]
     assert rows["the base's own text encoder"][0].split() == ["0.0", "(0.0..0.0)"]
     assert 20 < float(rows["TSC x6, told timestep 500"][0].split()[0]) < 80
     (told,) = order.splitlines()[2:]  # one kind alone has no order

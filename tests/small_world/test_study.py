@@ -11,7 +11,7 @@ from small_world.base_model import Base
 from small_world.cells import PAPER_KINDS, Cell, cells, train_cell
 from small_world.claims import Claim
 from small_world.judge import shapes_in
-from small_world.measure import asked, asked_swapped, judged, summary
+from small_world.measure import asked, asked_swapped, asked_typed, judged, summary
 from small_world.scene_data import SceneData
 from small_world.scenes import Scene, draw
 from small_world.study import measure_into, own_tokens
@@ -92,6 +92,13 @@ def test_swapped_captions_differ_in_two_colours_alone():
         assert differing and all(pair == colours for pair in differing)
         right = judged(other, shapes_in(draw(other.scene)))
         assert right.bound == (2, 2) and judged(other, shapes_in(draw(one.scene))).bound[0] < 2
+
+
+def test_typed_captions_are_mostly_of_relations_that_their_scenes_show():
+    prompts = asked_typed(60)
+    right = summary([judged(one, shapes_in(draw(one.scene))) for one in prompts])["all"]
+    assert right["bound"] == right["relations"] == 100
+    assert sum("at" != claim.relation is not None for one in prompts for claim in one.caption.claims) > 60
 
 
 def test_what_is_drawn_right_is_counted_right_and_what_is_missing_is_not():
