@@ -22,13 +22,16 @@ class BaseCommand:
     autoencoder_seconds: float = 600.0
     base_seconds: float = 2400.0
     scenes: int = 50_000
+    device: str | None = None  # cpu or cuda, by default a GPU where there is one
 
     def run(self) -> None:
         from .base_model import scene_latents, train_autoencoder, train_base
+        from .device import chosen_device
 
+        device = chosen_device(self.device)
         self.out.mkdir(parents=True, exist_ok=True)
-        autoencoder = train_autoencoder(self.out, self.autoencoder_seconds)
-        train_base(self.out, scene_latents(self.out, autoencoder, self.scenes), self.base_seconds)
+        autoencoder = train_autoencoder(self.out, self.autoencoder_seconds, device)
+        train_base(self.out, scene_latents(self.out, autoencoder, self.scenes), self.base_seconds, device)
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,12 @@ class StudyCommand:
     scenes: int = 10_240  # whose captions are read by the language model
     prompts: int = 300
     decoder: bool = False  # also trains with a decoder's text states, which take long to read
+    device: str | None = None  # cpu or cuda, by default a GPU where there is one
 
     def run(self) -> None:
         from .study import study
 
-        study(self.base, self.out, self.steps, self.seeds, self.scenes, self.prompts, self.decoder)
+        study(self.base, self.out, self.steps, self.seeds, self.scenes, self.prompts, self.decoder, self.device)
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,22 @@ class ConnectorCommand:
     scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
     start: Path | None = None  # a connector to begin with, which knows single shapes
     prompts: int = 300
+    device: str | None = None  # cpu or cuda, by default a GPU where there is one
 
     def run(self) -> None:
         from ella_core import load_connector
 
         from .base_model import load_autoencoder, load_base
         from .demo_connector import CURRICULUM, train_demo_connector
+        from .device import chosen_device
         from .scene_data import read_scenes
         from .study import ALL_PROMPTS, DEMO, measure_into, measure_told, tokens_of
 
-        encoder, data = read_scenes(self.base, "minilm", self.out, self.scenes, seed=0, curriculum=CURRICULUM)
-        base, autoencoder = load_base(self.base), load_autoencoder(self.base)
+        device = chosen_device(self.device)
+        base, autoencoder = load_base(self.base).to(device), load_autoencoder(self.base).to(device)
+        encoder, data = read_scenes(autoencoder, "minilm", self.out, self.scenes, seed=0, curriculum=CURRICULUM)
         file = train_demo_connector(base, data, self.out, self.steps, self.start)
-        connector = load_connector(file).eval().requires_grad_(False)
+        connector = load_connector(file).to(device).eval().requires_grad_(False)
         results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0, "told": None}
         measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts, ALL_PROMPTS)
         measure_told(results, named, base, autoencoder, connector, encoder, self.prompts)

@@ -25,6 +25,7 @@ from training.loss import add_noise
 
 from .autoencoder import TinyAutoencoder
 from .captions import short_caption
+from .device import device_of
 from .narrow_unet import narrow_unet
 from .scenes import Scene, draw, random_scene
 from .text_encoder import WeakTextEncoder, rows_of
@@ -63,25 +64,25 @@ def pictures_of(scenes: Sequence[Scene]) -> torch.Tensor:
     return torch.from_numpy(drawn).permute(0, 3, 1, 2)
 
 
-def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencoder:
+def train_autoencoder(out: Path, seconds: float, device: torch.device, seed: int = 0) -> TinyAutoencoder:
     """The autoencoder, trained for so long, or read from `out`; in the last 40 % of the time the decoder alone."""
     file = out / "autoencoder.safetensors"
     if file.exists():
-        return load_autoencoder(out)
+        return load_autoencoder(out).to(device)
     torch.manual_seed(seed)
-    model = TinyAutoencoder(AUTOENCODER_CHANNELS).to(memory_format=torch.channels_last)
+    model = TinyAutoencoder(AUTOENCODER_CHANNELS).to(device, memory_format=torch.channels_last)
     pictures = pictures_of(training_scenes(20_000))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     start, step = time.monotonic(), 0
     while (done := (time.monotonic() - start) / seconds) < 1:
         for group in optimizer.param_groups:
             group["lr"] = 1.5e-3 * min(1, (step + 1) / 100) * (0.02 + 0.49 * (1 + np.cos(np.pi * done)))
-        x = pictures[torch.randint(len(pictures), (16,))].float() / 255
+        x = pictures[torch.randint(len(pictures), (16,))].to(device) / 255
         x = x.contiguous(memory_format=torch.channels_last)
         model.taesd_encoder.requires_grad_(done < 0.6)
         latents = model.encode(x)
         # A decoder that bears some noise makes latents that a small UNet can reach; in the end it bears more of it.
-        strength = 0.05 if done < 0.6 else 0.1 * torch.rand(len(x), 1, 1, 1)
+        strength = 0.05 if done < 0.6 else 0.1 * torch.rand(len(x), 1, 1, 1, device=device)
         y = model.decode(latents + strength * torch.randn_like(latents))
         weight = 1 + 6 * (x.amin(1, keepdim=True) < 0.95)
         error = (weight * ((y - x).abs() + 4 * (y - x).square())).mean()
@@ -102,7 +103,8 @@ def train_autoencoder(out: Path, seconds: float, seed: int = 0) -> TinyAutoencod
 def latents_of(autoencoder: TinyAutoencoder, scenes: Sequence[Scene]) -> torch.Tensor:
     """(count, 4, 8, 8) latents of drawn scenes."""
     parts = [scenes[first : first + 512] for first in range(0, len(scenes), 512)]
-    return torch.cat([autoencoder.encode(pictures_of(some).float() / 255) for some in parts])
+    device = device_of(autoencoder)
+    return torch.cat([autoencoder.encode(pictures_of(some).to(device) / 255).cpu() for some in parts])
 
 
 def scene_latents(out: Path, autoencoder: TinyAutoencoder, count: int) -> torch.Tensor:
@@ -113,10 +115,12 @@ def scene_latents(out: Path, autoencoder: TinyAutoencoder, count: int) -> torch.
     return load_file(file)["latents"].float()
 
 
-def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64, seed: int = 0) -> Base:
+def train_base(
+    out: Path, latents: torch.Tensor, seconds: float, device: torch.device, batch: int = 64, seed: int = 0
+) -> Base:
     """UNet and text encoder on short captions, by time; saves their moving average every two minutes."""
     torch.manual_seed(seed)
-    model, average = Base(), Base()
+    model, average = Base().to(device), Base().to(device)
     scenes = training_scenes(len(latents))
     captions = [[short_caption(scene, Random(i * 2 + k)).text for i, scene in enumerate(scenes)] for k in range(2)]
     rows = torch.stack([rows_of(texts) for texts in captions]).short()
@@ -141,16 +145,17 @@ def train_base(out: Path, latents: torch.Tensor, seconds: float, batch: int = 64
             group["lr"] = 1e-3 * min(1, (step + 1) / 300) * (0.03 + 0.97 * min(1, 2.5 * (1 - done)))
         some = with_at_most[next(most for until, most in CURRICULUM if done < until)]
         which = some[torch.randint(len(some), (batch,))]
-        x = latents[which]
+        x = latents[which].to(device)
         text = rows[torch.randint(2, (batch,)), which]
         text[torch.rand(batch) < DROPOUT] = empty
         timesteps = torch.randint(1000, (batch,))
         noise = torch.randn_like(x)
         snr = (alphas / (1 - alphas))[timesteps].float()
         # Between min-SNR's weights and none of a signal's strength: where shapes lie is decided at high noise.
-        weight = snr.clamp(max=5).sqrt() / snr
+        weight = (snr.clamp(max=5).sqrt() / snr).to(device)
         noisy, target = add_noise(x, noise, alphas, timesteps, "eps")
-        error = F.mse_loss(model(noisy, timesteps, text.long()), target, reduction="none").mean((1, 2, 3))
+        found = model(noisy, timesteps.to(device), text.to(device, torch.long))
+        error = F.mse_loss(found, target, reduction="none").mean((1, 2, 3))
         loss = (weight * error).mean()
         optimizer.zero_grad()
         loss.backward()

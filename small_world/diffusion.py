@@ -15,7 +15,7 @@ def sample(predict: Callable, noise: torch.Tensor, steps: int = 20) -> torch.Ten
     times = torch.linspace(999, 0, steps + 1).round().long()
     x = noise
     for now, after in zip(times[:-1], times[1:]):
-        eps = predict(x, now.expand(len(x)))
+        eps = predict(x, now.expand(len(x)).to(x.device))
         clean = ((x - (1 - alphas[now]).sqrt() * eps) / alphas[now].sqrt()).clamp(-4, 4)
         x = alphas[after].sqrt() * clean + (1 - alphas[after]).sqrt() * eps
     return clean

@@ -9,6 +9,7 @@ import torch
 from .autoencoder import TinyAutoencoder
 from .base_model import picture
 from .captions import Caption, dense_caption, short_caption, typed_caption
+from .device import device_of
 from .diffusion import sample
 from .judge import FoundShape, shapes_in
 from .scenes import HELD_OUT, MOST_SHAPES, Scene, arranged_scene, random_scene
@@ -110,22 +111,28 @@ def draw_prompts(
     """Draws a picture of each prompt with noise of its own seed and judges it.
 
     `unet(latents, timesteps, context)` predicts noise; `tokens_at(texts)` gives a function of timesteps (B,) that
-    gives context (B, N, width) for these texts. Returns (Right, picture (3, 64, 64)) in order.
+    gives context (B, N, width) for these texts. All is drawn where the autoencoder is. Returns (Right, picture
+    (3, 64, 64)) in order.
     """
     results = []
     for first in range(0, len(prompts), batch):
         some = prompts[first : first + batch]
-        asked_for, nothing = tokens_at([one.caption.text for one in some]), tokens_at([""] * len(some))
-        noise = torch.stack([torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(one.number)) for one in some])
-
-        def predict(latents, timesteps, asked_for=asked_for, nothing=nothing):
-            for_prompt = unet(latents, timesteps, asked_for(timesteps))
-            for_nothing = unet(latents, timesteps, nothing(timesteps))
-            return for_nothing + GUIDANCE * (for_prompt - for_nothing)
-
-        decoded = autoencoder.decode(sample(predict, noise, STEPS))
-        results += [(judged(one, shapes_in(picture(p))), p) for one, p in zip(some, decoded)]
+        pictures = _drawn(unet, autoencoder, tokens_at, some).cpu()
+        results += [(judged(one, shapes_in(picture(p))), p) for one, p in zip(some, pictures)]
     return results
+
+
+def _drawn(unet: Callable, autoencoder: TinyAutoencoder, tokens_at: Callable, prompts: Sequence[Asked]) -> torch.Tensor:
+    """(B, 3, 64, 64) pictures of as many prompts."""
+    asked_for, nothing = tokens_at([one.caption.text for one in prompts]), tokens_at([""] * len(prompts))
+    noise = torch.stack([torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(one.number)) for one in prompts])
+
+    def predict(latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        for_prompt = unet(latents, timesteps, asked_for(timesteps))
+        for_nothing = unet(latents, timesteps, nothing(timesteps))
+        return for_nothing + GUIDANCE * (for_prompt - for_nothing)
+
+    return autoencoder.decode(sample(predict, noise.to(device_of(autoencoder)), STEPS))
 
 
 def summary(rights: Sequence[Right]) -> dict:

@@ -18,8 +18,10 @@ from ella_core.connectors.facts import TextEncoderFacts
 from ella_core.errors import ELLAError
 from training.batch import Batch
 
-from .base_model import FIRST_SCENE, latents_of, load_autoencoder
+from .autoencoder import TinyAutoencoder
+from .base_model import FIRST_SCENE, latents_of
 from .captions import dense_caption, typed_caption
+from .device import device_of
 from .packaged_models import NAMES, language_model
 from .scenes import MOST_SHAPES, Scene, arranged_scene, random_scene
 
@@ -97,21 +99,27 @@ def caption_of(number: int) -> str:
 
 
 def read_scenes(
-    base: Path, name: str, folder: Path, count: int, seed: int, curriculum: Sequence[tuple[int, int]] = CURRICULUM
+    autoencoder: TinyAutoencoder,
+    name: str,
+    folder: Path,
+    count: int,
+    seed: int,
+    curriculum: Sequence[tuple[int, int]] = CURRICULUM,
 ) -> tuple:
-    """A language model of `PACKAGES` and the first scenes as it read them; both are kept in `folder`."""
-    encoder, read = _read_with(name, folder, count)
-    return encoder, SceneData(_latents(base, count), *read, seed, curriculum)
+    """A language model of `PACKAGES`, where the autoencoder is, and the first scenes as it read them; the model and
+    what it read are kept in `folder`."""
+    encoder, read = _read_with(name, folder, count, device_of(autoencoder))
+    return encoder, SceneData(_latents(autoencoder, count), *read, seed, curriculum)
 
 
 @lru_cache(maxsize=1)
-def _latents(base: Path, count: int) -> torch.Tensor:
-    return latents_of(load_autoencoder(base), [scene_of(number) for number in range(count)])
+def _latents(autoencoder: TinyAutoencoder, count: int) -> torch.Tensor:
+    return latents_of(autoencoder, [scene_of(number) for number in range(count)])
 
 
 @lru_cache(maxsize=2)
-def _read_with(name: str, folder: Path, count: int) -> tuple:
-    encoder = load_text_encoder(language_model(name, folder / "language_models"))
+def _read_with(name: str, folder: Path, count: int, device: torch.device) -> tuple:
+    encoder = load_text_encoder(language_model(name, folder / "language_models")).to(device)
     encoder.read_weights()
     return encoder, read_captions(encoder, count, folder / name, NAMES[name])
 
@@ -130,7 +138,7 @@ def read_captions(encoder, count: int, file: Path, name: str) -> tuple[torch.Ten
         texts = [caption_of(i) for i in range(first, first + PART)]
         told = {"facts": json.dumps(facts), "captions": hashlib.sha256("\n".join(texts).encode()).hexdigest()}
         if not part.exists():
-            save_file({"states": torch.cat([encoder.encode(text, LENGTH).half() for text in texts])}, part, told)
+            save_file({"states": torch.cat([encoder.encode(text, LENGTH).half().cpu() for text in texts])}, part, told)
         with safe_open(part, "pt") as opened:
             read = opened.metadata()
         if read != told:

@@ -21,6 +21,7 @@ from evaluation.line_file import LineFile
 from .autoencoder import TinyAutoencoder
 from .base_model import Base, load_autoencoder, load_base
 from .cells import cells, train_cell
+from .device import chosen_device, device_of
 from .measure import asked, asked_swapped, asked_typed, draw_prompts, summary
 from .scene_data import LENGTH, read_scenes
 from .text_encoder import rows_of
@@ -45,7 +46,7 @@ def tokens_of(connector: nn.Module, encoder, timestep: Callable | None = None) -
 
     def tokens_at(texts):
         read = {text: encoder.encode(text, LENGTH).float() for text in dict.fromkeys(texts)}
-        states = torch.cat([read[text] for text in texts])
+        states = torch.cat([read[text] for text in texts]).to(device_of(connector))
         return lambda timesteps: connector(states, timesteps if timestep is None else timestep(timesteps))
 
     return tokens_at
@@ -55,7 +56,7 @@ def own_tokens(base: Base) -> Callable:
     """`tokens_at` of `draw_prompts` for the base's own text encoder."""
 
     def tokens_at(texts):
-        context = base.text_encoder(rows_of(list(texts)))
+        context = base.text_encoder(rows_of(list(texts)).to(device_of(base)))
         return lambda timesteps: context
 
     return tokens_at
@@ -110,16 +111,17 @@ def study(
     scenes: int,
     prompts: int,
     decoder: bool = False,
+    device: str | None = None,
 ) -> None:
     """Every cell, the base's own text encoder, and the TSC told another timestep than the evaluation's, as lines.
 
     Raises:
-        ELLAError: another process is at the same study.
+        ELLAError: another process is at the same study, or there is no such device.
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            _study(base_folder, out, steps, seeds, scenes, prompts, decoder)
+            _study(base_folder, out, steps, seeds, scenes, prompts, decoder, chosen_device(device))
     except Timeout:
         raise ELLAError(
             f"Another process is at the study {out}; give this one other --seeds and another --out, and both to "
@@ -127,13 +129,13 @@ def study(
         ) from None
 
 
-def _study(base_folder, out, steps, seeds, scenes, prompts, decoder) -> None:
+def _study(base_folder, out, steps, seeds, scenes, prompts, decoder, device) -> None:
     file = out / "results.jsonl"
-    base, autoencoder = load_base(base_folder), load_autoencoder(base_folder)
+    base, autoencoder = load_base(base_folder).to(device), load_autoencoder(base_folder).to(device)
     measure_into(file, {"cell": OWN, "seed": 0}, base, autoencoder, own_tokens(base), prompts, ALL_PROMPTS)
     for cell in cells(steps, seeds, decoder):
-        encoder, data = read_scenes(base_folder, cell.language_model, out, scenes, cell.seed)
-        connector = train_cell(cell, base, data, out).eval().requires_grad_(False)
+        encoder, data = read_scenes(autoencoder, cell.language_model, out, scenes, cell.seed)
+        connector = train_cell(cell, base, data, out).to(device).eval().requires_grad_(False)
         named = {"cell": cell.name, "seed": cell.seed, "kind": cell.kind, "depth": cell.depth, "steps": cell.steps}
         named |= {"language_model": cell.language_model, "told": None}
         measure_into(file, named, base, autoencoder, tokens_of(connector, encoder), prompts)

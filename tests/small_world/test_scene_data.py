@@ -3,7 +3,6 @@
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ella_core import load_text_encoder
@@ -60,12 +59,11 @@ def test_what_was_read_of_other_captions_or_by_another_model_is_refused(encoder,
 
 
 def test_later_scenes_are_arranged_and_their_latents_are_those_of_their_pictures(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_data, "_read_with", lambda name, folder, count: (encoder, read))
+    monkeypatch.setattr(scene_data, "_read_with", lambda *asked: (encoder, read))
     torch.manual_seed(0)
     autoencoder = TinyAutoencoder(16)
-    save_file(autoencoder.state_dict(), tmp_path / "autoencoder.safetensors")
     read = read_captions(encoder, 10, tmp_path / "tiny", "tiny")
-    _, data = scene_data.read_scenes(tmp_path, "tiny", tmp_path, 10, seed=0)
+    _, data = scene_data.read_scenes(autoencoder, "tiny", tmp_path, 10, seed=0)
     dense, arranged = latents_of(autoencoder, training_scenes(8)), data.latents[6:]
     torch.testing.assert_close(data.latents[:6], dense[:6])
     assert not torch.isclose(arranged[:2], dense[6:]).all()
