@@ -75,7 +75,8 @@ class ConnectorCommand:
     out: Path
     steps: int = 8000
     scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
-    start: Path | None = None  # a connector to begin with, which knows single shapes
+    start: Path | None = None  # a connector to begin with
+    seen: int = 0  # pictures of the curriculum that are left out
     prompts: int = 300
     device: str | None = None  # cpu or cuda, by default a GPU where there is one
 
@@ -91,7 +92,7 @@ class ConnectorCommand:
         device = chosen_device(self.device)
         base, autoencoder = load_base(self.base).to(device), load_autoencoder(self.base).to(device)
         encoder, data = read_scenes(autoencoder, "minilm", self.out, self.scenes, seed=0, curriculum=CURRICULUM)
-        file = train_demo_connector(base, data, self.out, self.steps, self.start)
+        file = train_demo_connector(base, data, self.out, self.steps, self.start, self.seen)
         connector = load_connector(file).to(device).eval().requires_grad_(False)
         results, named = self.out / "results.jsonl", {"cell": DEMO, "seed": 0, "told": None}
         measure_into(results, named, base, autoencoder, tokens_of(connector, encoder), self.prompts, ALL_PROMPTS)

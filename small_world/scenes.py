@@ -111,14 +111,14 @@ def arranged_scene(random: Random) -> Scene:
     another, and often a third above, below or beside both."""
     pairs = [pair for pair in product(KINDS, COLOURS) if pair not in HELD_OUT]
     random.shuffle(pairs)
-    groups = random.choices((1, 2, 3), (0.1, 0.4, 0.5))[0]
+    groups = random.choices((1, 2, 3), (0.1, 0.35, 0.55))[0]
     if groups == 1:
-        places = [_across(1, _count(random, 3))]
+        places = [_across(1, _several(random))]
     elif random.random() < 0.6:
         places = [[(1, 0)], [(1, 2)] if random.random() < 0.8 else [(1, 1), (1, 2)]]
-        places += [_across(random.choice((0, 2)), _count(random, 3))] if groups == 3 else []
+        places += [_across(random.choice((0, 2)), _several(random))] if groups == 3 else []
     elif groups == 2:
-        places = [_across(row, _count(random, 3)) for row in (0, 2)]
+        places = [_across(row, _several(random)) for row in (0, 2)]
     else:
         places = [[(0, 1)], [(2, 1)], [(1, random.choice((0, 2)))]]
     placed = []
@@ -136,6 +136,11 @@ def _across(row: int, count: int) -> list[tuple[int, int]]:
 def _count(random: Random, left: int) -> int:
     """How many equal shapes the next group has: mostly one."""
     return min(left, random.choices((1, 2, 3), (0.76, 0.16, 0.08))[0])
+
+
+def _several(random: Random) -> int:
+    """How many equal shapes a group of an arranged scene has: more than one as often as not."""
+    return random.choices((1, 2, 3), (0.5, 0.35, 0.15))[0]
 
 
 def _cells(random: Random, free: set[tuple[int, int]], count: int) -> list[tuple[int, int]] | None:
