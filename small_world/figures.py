@@ -22,6 +22,7 @@ from .study import DEMO, OWN, SWAPPED, TOLD, TYPED
 ASPECTS = ("bound", "counts", "places", "relations")
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
 KINDS |= {("adaln-zero", 6): "AdaLN-Zero x6", ("tsc", 6): "TSC x6"}
+READERS = {"smollm": "read by SmolLM2"}  # language models beside MiniLM
 _OTHERS = {OWN: "the base's own text encoder", DEMO: "the demo's TSC x6"}
 _MEASURED = ("cell", "told", "captions", "held_out")  # the same of these is the same measurement
 WORDS = (0, 40, 50, 65, 1000)  # where captions are parted by their length
@@ -79,7 +80,7 @@ def name_of(line: dict, usual: int) -> str:
         if line["steps"] != usual:
             parts.append(f"{line['steps']} steps")
         if line["language_model"] != "minilm":
-            parts.append(line["language_model"])
+            parts.append(READERS[line["language_model"]])
     if line.get("told"):
         parts.append(f"told {line['told']}")
     return ", ".join(parts)
@@ -114,13 +115,15 @@ def table(found: dict[tuple, list[Pictures]]) -> str:
 
 def order(found: dict[tuple, list[Pictures]]) -> str:
     """A Markdown table of what each kind of connector gets right more than the one before it in the paper's order, the
-    last more than the first, and the TSC told other timesteps more than told the evaluation's."""
+    last more than the first, the TSC with a decoder's text states more than with an encoder's, and told other
+    timesteps more than told the evaluation's."""
     rows = ["| percent points more | shapes bound | with 4 or more | places | relations | held-out pairs |"]
     rows.append("|---" * 6 + "|")
     kinds = tuple(KINDS.values())
     trained = [(kind, before, False) for before, kind in (*pairwise(kinds), (kinds[0], kinds[-1]))]
+    read = [(f"{kinds[-1]}, {reader}", kinds[-1], False) for reader in READERS.values()]
     told = [(f"{kinds[-1]}, told {timestep}", kinds[-1], True) for timestep in TOLD]
-    for name, other, same in trained + told:
+    for name, other, same in trained + read + told:
         known, known_other = found.get((name, "dense", False)), found.get((other, "dense", False))
         held_out, held_out_other = found.get((name, "dense", True), []), found.get((other, "dense", True), [])
         if not known or not known_other:

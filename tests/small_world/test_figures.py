@@ -33,17 +33,19 @@ def test_a_study_is_drawn_again_from_its_lines(tmp_path):
         line({"cell": "tsc-6", **tsc, "told": "timestep 500"}, lambda scene: Scene(scene.groups[:1])),
         line({"cell": "tsc-6-1", **tsc, "seed": 1}, lambda scene: scene),
         line({"cell": "tsc-6-5", **tsc, "steps": 5}, lambda scene: Scene(scene.groups[:1])),
+        line({"cell": "tsc-6-smollm", **tsc, "language_model": "smollm"}, lambda scene: Scene(())),
     ]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     text, order = figures([tmp_path], tmp_path / "out").split("\n\n")
     rows = {row.split("|")[1].strip(): row.split("|")[2:] for row in text.splitlines()[2:]}
-    trained = ["TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps"]
+    trained = ["TSC x6", "TSC x6, told timestep 500", "TSC x6, 5 steps", "TSC x6, read by SmolLM2"]
     assert list(rows) == ["the base's own text encoder", "the demo's TSC x6", *trained]
     assert [cell.split()[0] for cell in rows["TSC x6"][:5]] == ["100.0"] * 5
     assert [cell.split()[:1] for name in list(rows)[:3] for cell in rows[name][7:8]] == [[], ["100.0"], []]
     assert rows["the base's own text encoder"][0].split() == ["0.0", "(0.0..0.0)"]
     assert 20 < float(rows["TSC x6, told timestep 500"][0].split()[0]) < 80
-    (told,) = order.splitlines()[2:]  # one kind alone has no order
+    decoder, told = order.splitlines()[2:]  # one kind alone has no order
+    assert decoder.startswith("| TSC x6, read by SmolLM2 over TSC x6 | -100.0")
     assert told.startswith("| TSC x6, told timestep 500 over TSC x6 | -")
     for name in ("by_objects.png", "by_words.png", "by_steps.png"):
         with Image.open(tmp_path / "out" / name) as picture:
