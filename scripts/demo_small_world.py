@@ -18,10 +18,7 @@ NAMES = {
     "LoadELLA": "small_world.safetensors",
     "LoadELLATextEncoder": "minilm",
 }
-PROMPT = (
-    "The picture shows four shapes on a plain white ground. On the left there is a large red circle. On the right, a "
-    "large blue square is drawn with crisp edges. You can see two small green triangles in the top row."
-)
+PROMPT = "a red circle to the left of a large blue square, above them two small green triangles"
 PIXELS = 64  # of a side, as the base was trained
 CFG = 3.0  # as the small world is measured
 LABELS = ("ELLA", "the checkpoint's own text encoder")

@@ -20,6 +20,8 @@ REPO = Path(__file__).resolve().parents[2]
 LANGUAGE_MODELS = REPO / ".host/packages"  # where the unit tests keep them
 PROMPTS = (
     demo_small_world.PROMPT,
+    "The picture shows four shapes on a plain white ground. On the left there is a large red circle. On the right, a "
+    "large blue square is drawn with crisp edges. You can see two small green triangles in the top row.",
     "On the left there is a small red circle. In the upper right, a large purple triangle is drawn with crisp edges. "
     "You can see a small green square at the bottom. The light is even and nothing casts a shadow.",
     "This is a simple drawing of four shapes on white paper. A large black cross lies in the middle. You can see two "
