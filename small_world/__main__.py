@@ -73,8 +73,8 @@ class ConnectorCommand:
 
     base: Path  # the folder RUN
     out: Path
-    steps: int = 8000
-    scenes: int = 14_336  # the first 10,240 with dense captions, the others with typed ones
+    steps: int = 20_000
+    scenes: int = 22_528  # the first 10,240 with dense captions, the others with typed ones
     start: Path | None = None  # a connector to begin with
     seen: int = 0  # pictures of the curriculum that are left out
     prompts: int = 300

@@ -1,6 +1,6 @@
 """Trains the connector that the demo draws with: a TSC as the study has it, with more steps.
 
-python -m small_world connector --base BASE --out RUN --steps 8000
+python -m small_world connector --base BASE --out RUN --steps 20000
 """
 
 from dataclasses import replace
