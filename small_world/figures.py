@@ -20,6 +20,8 @@ from .shares import Interval, Pictures, difference, share
 from .study import DEMO, OWN, SWAPPED, TOLD, TYPED
 
 ASPECTS = ("bound", "counts", "places", "relations")
+PLOTTED = {"bound": "shapes with kind, colour and size right, %"}
+PLOTTED |= {"counts": "groups of the right number, %", "relations": "relations right, %"}
 KINDS = {("mlp", None): "MLP", ("resampler", 1): "resampler x1", ("resampler", 6): "resampler x6"}
 KINDS |= {("adaln-zero", 6): "AdaLN-Zero x6", ("tsc", 6): "TSC x6"}
 READERS = {"smollm": "read by SmolLM2"}  # language models beside MiniLM
@@ -157,24 +159,26 @@ def shown(value: Interval | None, sign: str = "") -> str:
 
 
 def by_objects(found: dict[tuple, list[Pictures]]) -> Figure:
-    """Shapes bound by the number of shapes."""
+    """What is right by the number of shapes."""
     return by(found, "shapes in the scene", range(1, 7), lambda picture, at: picture["shapes"] == at)
 
 
 def by_words(found: dict[tuple, list[Pictures]]) -> Figure:
-    """Shapes bound by the length of the dense caption."""
+    """What is right by the length of the dense caption."""
     middles = [35, 45, 57, 80]
     ranges = dict(zip(middles, pairwise(WORDS)))
     return by(found, "words of the caption", middles, lambda p, at: ranges[at][0] <= p["words"] < ranges[at][1])
 
 
 def by(found: dict[tuple, list[Pictures]], label: str, values: Iterable, belongs: Callable) -> Figure:
-    """A line for each trained thing, at each value of the pictures that belong there."""
-    points = {}
+    """A line for each trained thing, at each value of the pictures that belong there, for each of `PLOTTED`."""
+    points = {aspect: {} for aspect in PLOTTED}
     for (name, captions, held_out), seeds in found.items():
         if captions == "dense" and not held_out and "," not in name:
-            points[name] = {at: share(those(seeds, lambda p, at=at: belongs(p, at)), "bound") for at in values}
-    return bound_plot(label, points)
+            at_each = {at: those(seeds, lambda p, at=at: belongs(p, at)) for at in values}
+            for aspect in PLOTTED:
+                points[aspect][name] = {at: share(some, aspect) for at, some in at_each.items()}
+    return plot(label, points)
 
 
 def by_steps(lines: Iterable[dict]) -> Figure:
@@ -186,21 +190,23 @@ def by_steps(lines: Iterable[dict]) -> Figure:
     for ((kind, steps), _, _), seeds in sorted(found.items(), key=lambda item: item[0][0][1]):
         if kind in points:
             points[kind][steps] = share(seeds, "bound")
-    return bound_plot("steps of the training", points)
+    return plot("steps of the training", {"bound": points})
 
 
-def bound_plot(label: str, points: dict[str, dict[float, Interval | None]]) -> Figure:
-    """Shapes bound as a line with intervals for each name, through what was measured of it."""
-    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for name, of_name in points.items():
-        measured = {at: value for at, value in of_name.items() if value is not None}
-        if measured:
-            y, low, high = zip(*measured.values())
+def plot(label: str, points: dict[str, dict[str, dict[float, Interval | None]]]) -> Figure:
+    """A part for each of these aspects, in each a line with intervals for each name, through what was measured of
+    it."""
+    figure = Figure(figsize=(8.6, 0.6 + 3.6 * len(points)), layout="constrained")
+    parts = figure.subplots(len(points), sharex=True, squeeze=False)[:, 0]
+    for axes, (aspect, of_aspect) in zip(parts, points.items()):
+        for name, of_name in of_aspect.items():
+            measured = {at: value for at, value in of_name.items() if value is not None}
+            y, low, high = zip(*measured.values()) if measured else ((), (), ())
             error = np.maximum([np.subtract(y, low), np.subtract(high, y)], 0)
             axes.errorbar(list(measured), y, error, marker="o", capsize=3, label=name)
-    axes.set(xlabel=label, ylabel="shapes with kind, colour and size right, %", ylim=(0, 100))
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        figure.legend(loc="outside right upper", fontsize=8)
+        axes.set(ylabel=PLOTTED[aspect], ylim=(0, 100))
+        axes.grid(alpha=0.3)
+    parts[-1].set_xlabel(label)
+    if parts[0].lines:
+        figure.legend(*parts[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
