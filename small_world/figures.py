@@ -103,7 +103,7 @@ def table(found: dict[tuple, list[Pictures]]) -> str:
     swapped whose pictures are both right, and the relations of typed captions."""
     columns = ("", "shapes bound", "with 4 or more", "groups counted", "places", "relations", "held-out pairs")
     columns += ("both swapped", "relations, typed")
-    rows = [f"| {' | '.join(columns)} |".replace("|  |", "| |"), "|---" * len(columns) + "|"]
+    rows = [f"|{' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in dict.fromkeys(name for name, _, _ in found):
         known, held_out = found.get((name, "dense", False), []), found.get((name, "dense", True), [])
         cells = [share(known, "bound"), share(those(known, many), "bound")]

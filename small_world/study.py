@@ -33,7 +33,7 @@ TYPED = "typed"  # captions as a person types them
 # Captions, and whether of held-out pairs.
 DENSE_PROMPTS = (("dense", False), ("dense", True))
 PROMPTS = (*DENSE_PROMPTS, ("short", False), ("short", True), (SWAPPED, False))
-ALL_PROMPTS = (*PROMPTS, (TYPED, False))  # what only the demo's connector is trained on as well
+ALL_PROMPTS = (*PROMPTS, (TYPED, False))  # with those that the demo's connector alone was trained on
 # What the TSC is told instead of the evaluation's own timestep.
 TOLD = {
     "timestep 500": lambda timesteps: torch.full_like(timesteps, 500),
