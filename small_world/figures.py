@@ -117,13 +117,14 @@ def table(found: dict[tuple, list[Pictures]]) -> str:
 
 def order(found: dict[tuple, list[Pictures]]) -> str:
     """A Markdown table of what each kind of connector gets right more than the one before it in the paper's order, the
-    last more than the first, the TSC with a decoder's text states more than with an encoder's, and told other
+    last more than the first, what each gets right more with a decoder's text states, and the TSC told other
     timesteps more than told the evaluation's."""
     rows = ["| percent points more | shapes bound | with 4 or more | places | relations | held-out pairs |"]
     rows.append("|---" * 6 + "|")
     kinds = tuple(KINDS.values())
     trained = [(kind, before, False) for before, kind in (*pairwise(kinds), (kinds[0], kinds[-1]))]
-    read = [(f"{kinds[-1]}, {reader}", kinds[-1], False) for reader in READERS.values()]
+    read = [(f"{kind}, {reader}", kind, False) for reader in READERS.values() for kind in kinds]
+    read += [(f"{kinds[-1]}, {reader}", f"{kinds[0]}, {reader}", False) for reader in READERS.values()]
     told = [(f"{kinds[-1]}, told {timestep}", kinds[-1], True) for timestep in TOLD]
     for name, other, same in trained + read + told:
         known, known_other = found.get((name, "dense", False)), found.get((other, "dense", False))
