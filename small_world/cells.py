@@ -45,13 +45,14 @@ def cells(steps: int, seeds: Sequence[int], decoder: bool = False) -> list[Cell]
 
     The paper's table 6 seed by seed, so that an unfinished study has whole rows; then, of the seed 0, the TSC with
     other depths and with fewer and more steps; with `decoder` the paper's table 5, an encoder's states against a
-    decoder's.
+    decoder's, and of table 6 both ends with the decoder's.
     """
     table_6 = [Cell(kind, depth, steps, seed) for seed in seeds for kind, depth in PAPER_KINDS]
     scale = [Cell("tsc", depth, steps, 0) for depth in (1, 3)]
     scale += [Cell("tsc", 6, other, 0) for other in (steps // 2, steps // 4, steps * 4)]
-    table_5 = [Cell("tsc", 6, steps, seed, "smollm") for seed in seeds] if decoder else []
-    return table_6 + (scale if 0 in seeds else []) + table_5
+    ends = (PAPER_KINDS[-1], PAPER_KINDS[0])
+    table_5 = [Cell(kind, depth, steps, seed, "smollm") for seed in seeds for kind, depth in ends]
+    return table_6 + (scale if 0 in seeds else []) + (table_5 if decoder else [])
 
 
 class NarrowBase:

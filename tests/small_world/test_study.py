@@ -46,8 +46,8 @@ def test_two_processes_see_together_what_one_sees():
 
 
 def test_the_cells_are_the_papers_table():
-    assert len(cells(10, (0, 1, 2))) == 20 and len(cells(10, (0, 1, 2), decoder=True)) == 23
-    assert len({cell.name for cell in cells(10, (0, 1, 2), decoder=True)}) == 23
+    assert len(cells(10, (0, 1, 2))) == 20 and len(cells(10, (0, 1, 2), decoder=True)) == 26
+    assert len({cell.name for cell in cells(10, (0, 1, 2), decoder=True)}) == 26
     assert [(cell.kind, cell.depth) for cell in cells(10, (0, 1, 2))[:5]] == list(PAPER_KINDS)
 
 
