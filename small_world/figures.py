@@ -187,11 +187,10 @@ def by_steps(lines: Iterable[dict]) -> Figure:
     asked = {"language_model": "minilm", "told": None, "captions": "dense", "held_out": False}
     lines = [line for line in lines if "kind" in line and all(line[key] == value for key, value in asked.items())]
     found = grouped(lines, lambda line: (KINDS.get((line["kind"], line["depth"])), line["steps"]))
-    points = {kind: {} for kind in KINDS.values()}
+    points = {}
     for ((kind, steps), _, _), seeds in sorted(found.items(), key=lambda item: item[0][0][1]):
-        if kind in points:
-            points[kind][steps] = share(seeds, "bound")
-    return plot("steps of the training", {"bound": points})
+        points.setdefault(kind, {})[steps] = share(seeds, "bound")
+    return plot("steps of the training", {"bound": {kind: points[kind] for kind in KINDS.values() if kind in points}})
 
 
 def plot(label: str, points: dict[str, dict[str, dict[float, Interval | None]]]) -> Figure:
